@@ -1,0 +1,252 @@
+# sluice: one non-recursive Makefile.
+#
+#   make                          build build/release/sluice
+#   make check                    unit tests (no root needed)
+#   make check-kernel             kernel tests (root, real sockets)
+#   make check-e2e                end-to-end tests
+#   make SAN=address,undefined    the same in build/san-address-undefined/
+#   make CC=clang V=1 WERROR=1    another compiler, the commands shown, warnings fatal
+#
+#   make install PREFIX=/usr      with DESTDIR= for packages
+#
+# `make help` lists every target.  CFLAGS and LDFLAGS are yours: ours are kept apart.  What the build needs is installed
+# by scripts/bootstrap.
+
+CC       ?= cc
+CLANG    ?= clang
+BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PKG      ?= pkg-config
+CFLAGS   ?= -O2 -g
+SAN      ?=
+V        ?=
+WERROR   ?=
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+
+comma    := ,
+VARIANT  ?= $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
+B        := build/$(VARIANT)
+Q        := $(if $(V),,@)
+say       = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+# llhttp >= 9.2: the system's where it is new enough, else what scripts/bootstrap put below build/deps.
+LLHTTP_DIR := $(firstword $(wildcard build/deps/llhttp/usr/lib/*/libllhttp.a))
+ifneq ($(LLHTTP_DIR),)
+LLHTTP_CFLAGS := -isystem build/deps/llhttp/usr/include
+LLHTTP_LIBS   := $(LLHTTP_DIR)
+else
+LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
+LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
+endif
+
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw
+
+# Say what is missing before a compiler does so less clearly.
+GOALS      := $(or $(MAKECMDGOALS),all)
+IS_BUILD   := $(filter-out help clean lint compile_commands.json,$(GOALS))
+IS_TEST    := $(filter tests check check-kernel vm,$(GOALS))
+LACKING    := $(if $(IS_BUILD),$(shell \
+                for tool in $(PKG) $(firstword $(CC)) $(CLANG) $(BPFTOOL); do \
+                        command -v $$tool >/dev/null || echo $$tool; done; \
+                for lib in $(PKGS) libxxhash $(if $(IS_TEST),cmocka); do \
+                        $(PKG) --exists $$lib 2>/dev/null || echo $$lib; done; \
+                [ -n '$(LLHTTP_DIR)' ] || $(PKG) --atleast-version=9.2 libllhttp 2>/dev/null || echo 'llhttp>=9.2'))
+ifneq ($(LACKING),)
+$(error not installed: $(LACKING); run: sudo scripts/bootstrap$(if $(IS_TEST), test))
+endif
+
+DEP_CFLAGS := $(shell $(PKG) --cflags $(PKGS) 2>/dev/null) $(LLHTTP_CFLAGS)
+DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) -lm
+
+OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
+              -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
+              -fno-strict-aliasing -fno-common -fstack-protector-strong \
+              $(if $(WERROR),-Werror) $(DEP_CFLAGS) \
+              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+OUR_LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now
+
+ARCH       := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Iinclude -Wall -Wextra \
+              -Wno-unused-parameter $(if $(WERROR),-Werror) $(shell $(PKG) --cflags libbpf 2>/dev/null)
+
+SRCS      := $(filter-out user/main.c,$(wildcard user/*/*.c))
+OBJS      := $(SRCS:%.c=$(B)/%.o)
+BPF_SRCS  := $(wildcard bpf/*.bpf.c)
+SKELS     := $(BPF_SRCS:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
+LIB       := $(B)/libsluice.a
+BIN       := $(B)/sluice
+
+# Tests that replace system calls.
+UNIT_LDFLAGS_test_sock := -Wl,--wrap=read,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
+UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
+UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
+UNIT_LDFLAGS_test_file_cache := -Wl,--wrap=pread
+UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
+UNIT_LDFLAGS_test_ctl := -Wl,--wrap=clock_gettime
+UNIT_LDFLAGS_test_log := -Wl,--wrap=write
+UNIT_LDFLAGS_test_logfile := -Wl,--wrap=write
+UNIT_LDFLAGS_test_pool := -Wl,--wrap=mmap,--wrap=munmap
+
+UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+KERNEL    := $(patsubst tests/kernel/%.c,$(B)/tests/kernel/%,$(wildcard tests/kernel/test_*.c))
+FUZZ      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_S    ?= 10
+BENCH     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c)) \
+             $(patsubst tests/bench/preload/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/preload/*.c))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
+        bench-sim bench-steer bpf-stats soak docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+
+all: $(BIN) ## build the server (default)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
+
+tests: $(UNIT) $(KERNEL) ## build the test programs
+bench-tools: $(BENCH) ## build the programs of tests/bench
+
+check: $(UNIT) ## run the unit tests
+	$(Q)scripts/run-tests unit $(B)
+
+check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
+	$(Q)scripts/run-tests kernel $(B)
+
+check-e2e: $(BIN) ## run the end-to-end tests
+	$(Q)scripts/run-tests e2e $(B)
+
+vm: $(BIN) $(KERNEL) ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
+	$(Q)tests/vm/run --build $(B) $(ARGS)
+
+bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx.py $(ARGS)
+
+bench-idle: $(BIN) ## memory of an idle keep-alive connection
+	$(Q)SLUICE=$(BIN) python3 tests/bench/idle_memory.py $(ARGS)
+
+bench-burst: $(BIN) ## 256 SYNs in one burst at workers that accept late (root)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/burst.py $(ARGS)
+
+bpf-stats: $(B)/tests/kernel/bpf_stats ## the steering program: verifier, stack, size, run time of each policy (root)
+	$(Q)$<
+
+bench-sim: $(BIN) ## the simulator against real sockets: a burst, long-lived connections (root)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/sim_check.py $(ARGS)
+
+bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the steering's figures (root; ROWS=1,2,9 QUICK=1 WRITE=docs/benchmarks.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
+	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
+
+# libFuzzer needs clang and a library instrumented throughout, so this has a build of its own.  A folder
+# tests/fuzz/seeds/NAME is where a target starts; what it finds on the way stays below build/.
+fuzz: ## run every fuzz target for FUZZ_S seconds (clang)
+	$(Q)$(MAKE) CC=$(CLANG) VARIANT=fuzz SAN=fuzzer-no-link,address,undefined \
+		$(FUZZ:%=build/fuzz/tests/fuzz/%)
+	$(Q)set -e; for t in $(FUZZ); do \
+		mkdir -p build/fuzz/corpus/$$t; seeds=tests/fuzz/seeds/$${t#fuzz_}; [ -d $$seeds ] || seeds=; \
+		echo "fuzz $$t"; \
+		build/fuzz/tests/fuzz/$$t -max_total_time=$(FUZZ_S) -max_len=1024 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/$$t- build/fuzz/corpus/$$t $$seeds; \
+	done
+
+lint: ## check tiers, sizes and forbidden words
+	$(Q)scripts/check-tiers
+
+clean: ## remove every build (not build/deps)
+	rm -rf $(filter-out build/deps,$(wildcard build/*))
+
+# A change of flags rebuilds: the file is rewritten only when the flags differ.
+FLAGS := $(CC) $(CFLAGS) $(OUR_CFLAGS) $(LDFLAGS) $(OUR_LDFLAGS) $(BPF_CFLAGS)
+$(B)/flags: FORCE
+	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+FORCE:
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(B)/flags
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+	$(Q)llvm-strip -g $@ 2>/dev/null || true
+
+$(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@
+
+$(B)/%.o: %.c $(B)/flags | $(SKELS)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $(OBJS)
+
+$(BIN): $(B)/user/main.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $(UNIT_LDFLAGS_$*) $< $(LIB) $(DEP_LIBS) -lcmocka -o $@
+
+$(B)/tests/kernel/%: $(B)/tests/kernel/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -lcmocka -o $@
+
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+
+# Preloaded into servers of any make, so without sanitizers and without the library.
+$(B)/tests/bench/%.so: tests/bench/preload/%.c $(B)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -shared -fPIC $< -ldl -o $@
+
+# clangd and clang-tidy look for the database below build/ by themselves.
+DB_SRCS := $(wildcard user/main.c tests/unit/*.c tests/kernel/*.c tests/bench/*.c) $(SRCS)
+db_line  = $(if $(filter $(firstword $(DB_SRCS)),$1),,$(comma)){"directory": "$(CURDIR)", "file": "$1", \
+           "command": "$(subst ",\",$2 -c $1)"}
+compile_commands.json: ## write build/compile_commands.json for clangd and clang-tidy
+	@mkdir -p build
+	$(file >build/compile_commands.json,[)
+	$(foreach f,$(DB_SRCS),$(file >>build/compile_commands.json,$(call db_line,$f,$(CC) $(OUR_CFLAGS) $(CFLAGS))))
+	$(foreach f,$(BPF_SRCS),$(file >>build/compile_commands.json,$(call db_line,$f,$(CLANG) $(BPF_CFLAGS))))
+	$(file >>build/compile_commands.json,])
+
+TIDY_CHECKS := -*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,\
+-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition,-bugprone-branch-clone,-bugprone-macro-parentheses,\
+-bugprone-implicit-widening-of-multiplication-result,-bugprone-sizeof-expression,\
+-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+
+# One file a process: with several, clang-tidy 14 takes every va_list after the first for uninitialized.
+tidy: compile_commands.json $(SKELS) ## read the source with clang-tidy (scripts/bootstrap dev)
+	$(Q)printf '%s\n' user/main.c $(SRCS) | xargs -P $$(nproc) -n 1 clang-tidy -p build --quiet \
+	--checks='$(subst $() ,,$(TIDY_CHECKS))'
+
+cppcheck: compile_commands.json $(SKELS) ## read the source with cppcheck (scripts/bootstrap dev)
+	$(Q)cppcheck --quiet --project=build/compile_commands.json --file-filter='user/*' --inline-suppr \
+	--enable=warning,performance,portability --suppress=missingIncludeSystem --error-exitcode=1 -j $$(nproc)
+
+docs-sim: $(BIN) ## make the figures of docs/steering-at-scale.md anew (minutes)
+	$(Q)scripts/sim-docs $(BIN)
+
+install: $(BIN) ## install below DESTDIR and PREFIX (/usr/local)
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/sluice
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/sluice/README.md
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/sluice/copyright
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/sluice
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/sluice
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
