@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The statistics segment: anonymous shared memory made by the master before it forks; one block for each slot, written
+ * only by the worker of that slot, read by the master.  Counters only grow over the life of the server (a successor
+ * goes on counting where its predecessor stopped), so readers may compute rates.
+ */
+#ifndef SLUICE_STATS_SHM_H
+#define SLUICE_STATS_SHM_H
+
+#include <stdint.h>
+
+/* lint: the histogram has no system and no process in it, only numbers */
+#include "base/hist.h"
+
+/* Why a connection was closed; every close counts in exactly one. */
+#define CLOSE_REASONS(X)                                                                           \
+	X(CLOSE_DONE, "done")				/* last response sent, Connection: close */    \
+	X(CLOSE_CLIENT, "client")			/* client closed between requests */           \
+	X(CLOSE_CLIENT_ABORT, "client_abort")		/* client closed or reset within a request */  \
+	X(CLOSE_IDLE, "idle")				/* keep-alive timeout */                       \
+	X(CLOSE_HEADER_TIMEOUT, "header_timeout")	/* request head not complete in time */        \
+	X(CLOSE_BODY_TIMEOUT, "body_timeout")		/* request body not in time */                 \
+	X(CLOSE_WRITE_TIMEOUT, "write_timeout")	/* client does not read */                     \
+	X(CLOSE_BAD_REQUEST, "bad_request")		/* 4xx/5xx of the guard or parser */           \
+	X(CLOSE_MAX_REQUESTS, "max_requests")		/* requests per connection reached */          \
+	X(CLOSE_REBALANCE, "rebalance")		/* asked to come back and be steered anew */   \
+	X(CLOSE_DRAIN, "drain")			/* server is stopping */                       \
+	X(CLOSE_MEMORY, "memory")			/* no memory for it */                         \
+	X(CLOSE_IO_ERROR, "io_error")			/* other error of the socket or a file */      \
+	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */
+
+#define X(id, text) id,
+enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };
+#undef X
+
+struct stats_block {
+	uint64_t accepted;			/* connections */
+	uint64_t requests;			/* requests answered, whatever the status */
+	uint64_t status[6];			/* by class: [2] counts 2xx; [0] answered by nobody (aborted) */
+	uint64_t bytes_in;			/* bytes of requests read from sockets */
+	uint64_t bytes_out;			/* bytes of responses written to sockets */
+	uint64_t closed[CLOSE_REASON_COUNT];
+	uint64_t accept_errors;			/* accept failed for want of descriptors or memory */
+	uint64_t accept_pauses;			/* times accepting was paused */
+	uint64_t stalls;			/* written by the master: times the worker was found stalled */
+	uint64_t stall_kills;			/* written by the master: times it was killed for it */
+	uint64_t rescued;			/* connections taken from the queues of stalled siblings */
+	uint64_t restarts;			/* written by the master: workers of this slot that died */
+	uint64_t stale_events;
+	uint64_t log_lost;			/* access log lines dropped: the disk refused */
+	uint64_t keepalive_reuses;		/* requests beyond the first of their connection */
+	uint64_t moved_in, moved_out;		/* connections taken from and given to other workers */
+	uint64_t timeouts;
+	uint32_t pid;
+	uint32_t generation;			/* configuration the worker runs */
+	uint32_t state;				/* enum worker_state */
+	uint32_t spare;
+	struct hist latency_us;			/* of answered requests: first byte read to reply complete */
+} __attribute__((aligned(64)));
+
+enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING };
+
+#endif
