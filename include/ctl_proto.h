@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Daemon and command line over the control socket (Unix stream, owner root, 0600; peer credentials checked):
+ * one line of JSON each way, then the daemon closes.
+ *
+ *   -> {"command":"status"}            <- {"ok":true,"status":{...}}      the object of `status --json`
+ *      with "buckets":true each worker's latency_us has "buckets" too
+ *   -> {"command":"stop"}              <- {"ok":true}      sent when the last worker has left, just before the exit;
+ *                                         the end of the connection then says that pins and sockets are gone too
+ *   -> {"command":"steer"}             <- {"ok":true,"steer":{"policy":...,"slots":[...]}}   the object of
+ *                                         `sluice steer --json`; with one of these, the state after it:
+ *      "change":"policy","policy":NAME | "change":"weight","slot":N,"weight":N |
+ *      "change":"drain","slot":N | "change":"undrain","slot":N
+ *   -> anything else                   <- {"ok":false,"error":"..."}
+ *
+ * The end of the client's half of the connection ends its line as a newline does.  What follows the line is ignored.
+ */
+#ifndef SLUICE_CTL_PROTO_H
+#define SLUICE_CTL_PROTO_H
+
+#define CTL_QUESTION_MAX (64 * 1024)	/* bytes of a line towards the daemon, its newline not counted */
+#define CTL_LINE_MAX	 (4096 * 1024)	/* bytes of an answer: a status takes 1.2 kB a worker, its buckets up to 4 kB */
+#define CTL_CLIENT_MAX	 32	/* clients at a time; one more is told so and closed */
+#define CTL_TIMEOUT_MS	 5000	/* for a client's whole line, and again for it to take the whole answer */
+#define CTL_ERROR_TEXT	 256	/* room for an error message and its NUL */
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors over Unix sockets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "net/fd_pass.h"
+
+static int pair[2];
+
+static int open_pair(void **state)
+{
+	return fd_pass_pair(pair);
+}
+
+static int close_pair(void **state)
+{
+	close(pair[0]);
+	close(pair[1]);
+	return 0;
+}
+
+static void fd_pass__carries_bytes_and_a_descriptor(void **state)
+{
+	int pipe_fds[2], fd;
+	char text[8];
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(fd_pass_send(pair[0], "L", 1, pipe_fds[1]), 1);
+	assert_int_equal(fd_pass_send(pair[0], "abc", 3, -1), 3);
+	assert_int_equal(fd_pass_receive(pair[1], text, sizeof(text), &fd), 1);
+	assert_int_equal(text[0], 'L');
+	assert_true(fd >= 0 && fd != pipe_fds[1]);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(read(pipe_fds[0], text, 1), 1);
+	close(fd);
+	/* Messages stay apart. */
+	assert_int_equal(fd_pass_receive(pair[1], text, sizeof(text), &fd), 3);
+	assert_int_equal(fd, -1);
+	assert_int_equal(fd_pass_receive(pair[1], text, sizeof(text), &fd), -EAGAIN);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void fd_pass__sees_the_end_and_raises_no_signal(void **state)
+{
+	char byte;
+	int fd;
+
+	assert_int_equal(fd_pass_send(pair[0], "z", 1, -1), 1);
+	close(pair[0]);
+	assert_int_equal(fd_pass_receive(pair[1], &byte, 1, &fd), 1);
+	assert_int_equal(fd_pass_receive(pair[1], &byte, 1, &fd), 0);
+	assert_int_equal(fd, -1);
+	assert_int_equal(fd_pass_send(pair[1], "y", 1, -1), -EPIPE);
+	pair[0] = -1;
+}
+
+static void fd_pass__delivers_the_byte_when_descriptors_are_short(void **state)
+{
+	struct rlimit old, none;
+	char byte = 0;
+	int fd;
+	ssize_t n;
+
+	assert_int_equal(fd_pass_send(pair[0], "L", 1, pair[0]), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	n = fd_pass_receive(pair[1], &byte, 1, &fd);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(byte, 'L');
+	assert_int_equal(fd, -1);
+}
+
+static void fd_pass__does_not_block_on_a_peer_that_does_not_read(void **state)
+{
+	ssize_t n = 0;
+
+	for (unsigned i = 0; i < 100000 && n >= 0; i++)
+		n = fd_pass_send(pair[0], "L", 1, -1);
+	assert_int_equal(n, -EAGAIN);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(fd_pass__carries_bytes_and_a_descriptor),
+		TEST(fd_pass__sees_the_end_and_raises_no_signal),
+		TEST(fd_pass__delivers_the_byte_when_descriptors_are_short),
+		TEST(fd_pass__does_not_block_on_a_peer_that_does_not_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One accepted connection: descriptor, peer, readiness, and the transport its bytes go through.  The transport is the
+ * seam for TLS: whoever reads and writes calls conn_read and friends and never the socket.
+ *
+ * Readiness under edge triggering: is_readable and is_writable say what the kernel last told; a call that would block,
+ * or a read that came back short, clears its flag, an event sets it again.
+ */
+#ifndef SLUICE_NET_CONN_H
+#define SLUICE_NET_CONN_H
+
+#include "net/loop.h"
+#include "net/sock.h"
+
+struct conn;
+
+/*
+ * Results: bytes, 0 (read: the peer has ended its side; sendfile: the file has ended), -EAGAIN, or another -errno.
+ * `has_more` says that more output follows at once (the transport may hold back a partial segment).
+ */
+struct transport_ops {
+	const char *name;
+	ssize_t (*read)(struct conn *c, void *to, size_t len);
+	ssize_t (*writev)(struct conn *c, const struct iovec *iov, int count, bool has_more);
+	ssize_t (*sendfile)(struct conn *c, int fd, off_t *offset, size_t len);
+	int (*shutdown_write)(struct conn *c);
+	/* Frees what the transport holds; the descriptor is closed by conn_close. NULL: nothing. */
+	void (*close)(struct conn *c);
+};
+
+extern const struct transport_ops transport_plain;
+
+struct conn {
+	struct io io;
+	const struct transport_ops *transport;
+	struct loop *loop;
+	union sock_addr peer;
+	bool is_readable;
+	bool is_writable;
+	bool has_peer_closed;	/* the peer has ended its side (FIN): a read will return 0 when all is read */
+	bool has_read_end;	/* a read has returned 0 */
+	bool has_failed;	/* reset or another error: neither direction works */
+	bool wants_write;	/* EPOLLOUT is asked for */
+};
+
+/* Takes the descriptor, which is non-blocking.  No event comes before conn_watch. */
+void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr *peer,
+	       void (*on_ready)(struct io *io, uint32_t events));
+/* Events from now on, also for what is ready already; harmless twice.  0 or -errno. */
+int conn_watch(struct conn *c);
+/* To be called first in on_ready: translates the events into the flags. */
+void conn_note_events(struct conn *c, uint32_t events);
+ssize_t conn_read(struct conn *c, void *to, size_t len);
+ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count, bool has_more);
+ssize_t conn_sendfile(struct conn *c, int fd, off_t *offset, size_t len);
+/* Asks for an event when the kernel takes bytes again; called after -EAGAIN, costs nothing when asked already. */
+int conn_want_write(struct conn *c);
+int conn_shutdown_write(struct conn *c);
+/* Closes; harmless twice.  `is_reset`: the peer gets RST instead of FIN. */
+void conn_close(struct conn *c, bool is_reset);
+
+#endif

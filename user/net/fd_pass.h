@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Short messages with at most one descriptor over a Unix socket (SCM_RIGHTS, unix(7)). */
+#ifndef SLUICE_NET_FD_PASS_H
+#define SLUICE_NET_FD_PASS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A connected pair of non-blocking, close-on-exec seqpacket sockets.  0 or -errno. */
+int fd_pass_pair(int ret_fds[2]);
+/* `fd`: -1 for none; stays the caller's.  Bytes sent or -errno. */
+ssize_t fd_pass_send(int sock, const void *data, size_t len, int fd);
+/* *ret_fd: the caller's from now on, close-on-exec, or -1.  Bytes, 0 at the end, or -errno. */
+ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A listen address as a group of sockets.  The first socket is bound alone; the others repeat the
+ * address it got, so that port 0 gives one port for the whole group.
+ */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void close_all(struct listener *l)
+{
+	for (unsigned i = 0; i < l->count; i++)
+		sock_close(l->fds[i]);
+	free(l->fds);
+	l->fds = NULL;
+	l->count = 0;
+}
+
+static int open_all(struct listener *l, unsigned count, const char **ret_step)
+{
+	for (; l->count < count; l->count++) {
+		int fd = sock_listen(&l->addr, &l->opt, ret_step);
+
+		if (fd < 0)
+			return fd;
+		l->fds[l->count] = fd;
+		if (l->count == 0) {
+			int r = sock_local_addr(fd, &l->addr);
+
+			if (r) {
+				*ret_step = "getsockname";
+				l->count = 1; /* owned: closed by the caller's clean-up */
+				return r;
+			}
+		}
+	}
+	return 0;
+}
+
+int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
+		  unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r;
+
+	memset(l, 0, sizeof(*l));
+	*ret_step = NULL;
+	if (count == 0) {
+		*ret_step = "count";
+		return -EINVAL;
+	}
+	l->addr = *addr;
+	l->opt = *opt;
+	l->opt.has_reuseport = opt->has_reuseport || count > 1 || steer;
+	l->fds = calloc(count, sizeof(*l->fds));
+	if (!l->fds) {
+		*ret_step = "calloc";
+		return -ENOMEM;
+	}
+	r = open_all(l, count, ret_step);
+	if (r) {
+		close_all(l);
+		return r;
+	}
+	*ret_step = NULL;
+	if (!steer || !steer_is_active(steer))
+		return 0;
+	/* The kernel's hash serves the group just as well: a refusal is told, not fatal. */
+	if (steer_add_address(steer, l->fds, &l->steer_id) == 0)
+		l->is_steered = true;
+	else
+		*ret_step = "steer_add_address";
+	return 0;
+}
+
+void listener_keep_only(struct listener *l, unsigned slot)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		if (i == slot)
+			continue;
+		sock_close(l->fds[i]);
+		l->fds[i] = -1;
+	}
+}
+
+void listener_close(struct listener *l, struct steer *steer)
+{
+	if (steer && l->is_steered)
+		steer_remove_address(steer, l->steer_id);
+	l->is_steered = false;
+	if (l->fds)
+		close_all(l);
+}

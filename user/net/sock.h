@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One wrapper for each socket system call in use: EINTR is repeated here, -errno returned, so that errno is read
+ * nowhere else.  Also text forms of addresses (sock_addr.c).
+ */
+#ifndef SLUICE_NET_SOCK_H
+#define SLUICE_NET_SOCK_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/span.h"
+
+union sock_addr {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+/* Longest text form: "[" + 45 + "%4294967295" + "]:65535" and NUL. */
+#define SOCK_ADDR_TEXT 72
+
+/*
+ * "127.0.0.1:80", "[::1]:80", ":80" and "*:80" (both 0.0.0.0).  Port 0 is allowed.  0 or -EINVAL.
+ */
+int sock_addr_parse(struct span text, union sock_addr *ret_addr);
+socklen_t sock_addr_len(const union sock_addr *a);
+uint16_t sock_addr_port(const union sock_addr *a);
+/* Address and port; a v4-mapped address prints as v4.  Always terminated; returns out. */
+char *sock_addr_print(const union sock_addr *a, char out[SOCK_ADDR_TEXT]);
+/* Address alone, without brackets. */
+char *sock_addr_print_host(const union sock_addr *a, char out[SOCK_ADDR_TEXT]);
+
+struct sock_options {
+	int backlog;		/* connections; 0: 4096 (the kernel caps it at net.core.somaxconn) */
+	bool has_nodelay;	/* TCP_NODELAY */
+	int defer_accept_s;	/* TCP_DEFER_ACCEPT, seconds, 0 = off */
+	int keepalive_s;	/* TCP_KEEPIDLE, seconds, 0 = off */
+	int fastopen;		/* TCP_FASTOPEN queue length, 0 = off */
+	int busy_poll_us;	/* SO_BUSY_POLL, microseconds, 0 = off */
+	bool is_v6only;		/* IPV6_V6ONLY */
+	int rcvbuf, sndbuf;	/* bytes, 0 = the kernel's own tuning */
+	bool has_reuseport;
+};
+
+/*
+ * A non-blocking, close-on-exec TCP socket, bound and listening.  The descriptor becomes the caller's.
+ * *ret_step, when the result is negative, names the call that failed ("bind").
+ * An option an older kernel does not know is skipped only for busy_poll and fastopen.
+ */
+int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+int sock_local_addr(int fd, union sock_addr *ret_addr);
+
+/* Accepted sockets are non-blocking and close-on-exec.  Descriptor, or -errno (-EAGAIN: none is waiting). */
+int sock_accept(int fd, union sock_addr *ret_peer);
+ssize_t sock_read(int fd, void *to, size_t len);
+ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more);
+ssize_t sock_sendfile(int fd, int from_fd, off_t *offset, size_t len);
+int sock_shutdown_write(int fd);
+/* Bytes written that the peer has not acknowledged yet; 0 when that cannot be known. */
+unsigned sock_unacked(int fd);
+/* SO_LINGER 0 and close: the peer gets RST. */
+void sock_reset(int fd);
+void sock_close(int fd);
+
+#endif

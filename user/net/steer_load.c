@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loading: once to make the maps that all addresses share (and to see whether the kernel takes the
+ * program at all), then one program with a socket array of its own for each listen address: a
+ * socket of another address in the array would silently hash (EBADFD).
+ */
+#include "net/steer_impl.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "steer.skel.h"
+
+#ifndef SO_ATTACH_REUSEPORT_EBPF
+#define SO_ATTACH_REUSEPORT_EBPF 52
+#endif
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68
+#endif
+
+/* libbpf prints to stderr what is reported by steer_why() anyhow, and pages of verifier log. */
+static int keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return 0;
+}
+
+static void list_maps(struct steer_bpf *skel, struct bpf_map *out[STEER_MAP_COUNT])
+{
+	out[STEER_MAP_SLOTS] = skel->maps.steer_slots;
+	out[STEER_MAP_CONFIG] = skel->maps.steer_config;
+	out[STEER_MAP_WEIGHTS] = skel->maps.steer_weights;
+	out[STEER_MAP_VERDICTS] = skel->maps.steer_verdicts;
+}
+
+static struct bpf_program *loaded(const struct steer_bpf *skel, bool is_old)
+{
+	return is_old ? skel->progs.steer_old : skel->progs.steer;
+}
+
+int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel)
+{
+	return bpf_program__fd(loaded(skel, s->is_old));
+}
+
+/* Sizes for the slots in use, so that a dump shows no others; shared maps where there are any
+ * already. */
+static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migrate)
+{
+	struct bpf_map *maps[STEER_MAP_COUNT];
+	int r;
+
+	list_maps(skel, maps);
+	for (int i = 0; i < STEER_MAP_COUNT; i++) {
+		r = s->map_fds[i] >= 0 ? bpf_map__reuse_fd(maps[i], s->map_fds[i]) : 0;
+		if (r)
+			return r;
+	}
+	if (s->map_fds[0] < 0) {
+		bpf_map__set_max_entries(skel->maps.steer_slots, s->slot_count);
+		bpf_map__set_max_entries(skel->maps.steer_weights, s->slot_count);
+	}
+	bpf_map__set_max_entries(skel->maps.steer_socks, s->slot_count);
+	skel->rodata->can_migrate = can_migrate;
+	skel->rodata->slot_count = s->slot_count;
+	(void)bpf_program__set_autoload(skel->progs.steer, !s->is_old);
+	(void)bpf_program__set_autoload(skel->progs.steer_old, s->is_old);
+	return bpf_program__set_expected_attach_type(
+		loaded(skel, s->is_old),
+		can_migrate ? BPF_SK_REUSEPORT_SELECT_OR_MIGRATE : BPF_SK_REUSEPORT_SELECT);
+}
+
+/* 0 or -errno, with errno as the failing call left it: libbpf keeps it. */
+static int load_one(const struct steer *s, bool can_migrate, struct steer_bpf **ret_skel)
+{
+	libbpf_print_fn_t old = libbpf_set_print(keep_quiet);
+	struct steer_bpf *skel = steer_bpf__open();
+	int r = skel ? 0 : -errno;
+
+	if (r == 0)
+		r = prepare(s, skel, can_migrate);
+	if (r == 0)
+		r = steer_bpf__load(skel);
+	libbpf_set_print(old);
+	if (r) {
+		steer_bpf__destroy(skel);
+		return r;
+	}
+	*ret_skel = skel;
+	return 0;
+}
+
+static void explain(struct steer *s, int r)
+{
+	char text[64];
+
+	libbpf_strerror(-r, text, sizeof(text));
+	if (r == -EPERM || r == -EACCES)
+		snprintf(s->why, sizeof(s->why),
+			 "loading BPF is not permitted: it takes root, or CAP_BPF and CAP_PERFMON");
+	else if (r == -ENOSYS)
+		snprintf(s->why, sizeof(s->why), "this kernel has no bpf()");
+	else
+		snprintf(s->why, sizeof(s->why),
+			 "the kernel refuses the program, which takes Linux 5.10 and CAP_PERFMON: "
+			 "%s",
+			 text);
+}
+
+int steer_load(struct steer *s)
+{
+	struct steer_bpf *skel = NULL;
+	struct bpf_map *maps[STEER_MAP_COUNT];
+	int r = load_one(s, true, &skel);
+
+	s->can_migrate = r == 0;
+	for (int i = 0; i < 2 && r && r != -EPERM; i++) {
+		s->is_old = i == 1;
+		r = load_one(s, false, &skel);
+	}
+	if (r) {
+		explain(s, r);
+		return r;
+	}
+	list_maps(skel, maps);
+	for (int i = 0; i < STEER_MAP_COUNT && r == 0; i++) {
+		s->map_fds[i] = fcntl(bpf_map__fd(maps[i]), F_DUPFD_CLOEXEC, 3);
+		if (s->map_fds[i] < 0) {
+			r = -errno;
+			explain(s, r);
+		}
+	}
+	steer_bpf__destroy(skel);
+	if (r)
+		steer_unload(s);
+	return r;
+}
+
+void steer_unload(struct steer *s)
+{
+	for (unsigned id = 0; id < s->address_count; id++)
+		steer_bpf__destroy(s->addresses[id]);
+	free(s->addresses);
+	s->addresses = NULL;
+	s->address_count = 0;
+	for (int i = 0; i < STEER_MAP_COUNT; i++) {
+		if (s->map_fds[i] >= 0)
+			close(s->map_fds[i]);
+		s->map_fds[i] = -1;
+	}
+}
+
+static int free_id(struct steer *s, unsigned *ret_id)
+{
+	struct steer_bpf **grown;
+
+	for (unsigned id = 0; id < s->address_count; id++) {
+		if (!s->addresses[id]) {
+			*ret_id = id;
+			return 0;
+		}
+	}
+	grown = realloc(s->addresses, (s->address_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	s->addresses = grown;
+	grown[s->address_count] = NULL;
+	*ret_id = s->address_count++;
+	return 0;
+}
+
+/* The array first: the program must not run before there is something to choose. */
+static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds)
+{
+	int socks = bpf_map__fd(skel->maps.steer_socks), prog = steer_prog_fd(s, skel);
+
+	for (__u32 slot = 0; slot < s->slot_count; slot++) {
+		__u64 value = (__u64)fds[slot];
+
+		if (bpf_map_update_elem(socks, &slot, &value, BPF_NOEXIST))
+			return -errno;
+	}
+	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &prog, sizeof(prog)))
+		return -errno;
+	return 0;
+}
+
+int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
+{
+	struct steer_bpf *skel;
+	unsigned id;
+	int r;
+
+	*ret_id = 0;
+	if (!s->is_active)
+		return 0;
+	r = free_id(s, &id);
+	if (r)
+		return r;
+	r = load_one(s, s->can_migrate, &skel);
+	if (r)
+		return r;
+	r = attach(s, skel, fds);
+	if (r) {
+		steer_bpf__destroy(skel);
+		return r;
+	}
+	s->addresses[id] = skel;
+	steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+	*ret_id = id;
+	return 0;
+}
+
+void steer_remove_address(struct steer *s, unsigned id)
+{
+	struct steer_bpf *skel;
+
+	if (id >= s->address_count || !s->addresses[id])
+		return;
+	skel = s->addresses[id];
+	/* The group keeps its program, and that its array, for as long as a socket lives. */
+	for (__u32 slot = 0; slot < s->slot_count; slot++)
+		(void)bpf_map_delete_elem(bpf_map__fd(skel->maps.steer_socks), &slot);
+	steer_unpin_address(s, id);
+	steer_bpf__destroy(skel);
+	s->addresses[id] = NULL;
+}
+
+int steer_read_verdicts(const struct steer *s, struct steer_verdicts *ret_verdicts)
+{
+	int cpus = libbpf_num_possible_cpus(), r = 0;
+	__u64 *sum = (__u64 *)ret_verdicts;
+	struct steer_verdicts *each;
+	__u32 key = 0;
+
+	memset(ret_verdicts, 0, sizeof(*ret_verdicts));
+	if (s->map_fds[STEER_MAP_VERDICTS] < 0)
+		return 0;
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(s->map_fds[STEER_MAP_VERDICTS], &key, each))
+		r = -errno;
+	for (int cpu = 0; cpu < cpus && r == 0; cpu++)
+		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
+			sum[i] += ((__u64 *)&each[cpu])[i];
+	free(each);
+	return r;
+}
