@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP/1 sessions over real sockets, with handlers of the test's own. */
+#include "session_fixture.h"
+
+/* Handlers ---------------------------------------------------------------------------------------------------- */
+
+static struct {
+	unsigned requests, aborts, body_bytes, body_ends;
+	struct reply *pending;
+} seen;
+
+static void on_hello(struct request *req, struct reply *r, void *conf)
+{
+	seen.requests++;
+	reply_begin(r, 5);
+	reply_write(r, "hello", 5);
+	reply_end(r);
+}
+
+/* Answers with the path: shows which request a reply belongs to. */
+static void on_echo_path(struct request *req, struct reply *r, void *conf)
+{
+	seen.requests++;
+	reply_add(r, SPAN("X-Path"), req->path);
+	reply_begin(r, req->path.len);
+	reply_write(r, req->path.ptr, req->path.len);
+	reply_end(r);
+}
+
+static void on_unsized(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, REPLY_LENGTH_UNKNOWN);
+	reply_write(r, "abc", 3);
+	reply_write(r, "defg", 4);
+	reply_end(r);
+}
+
+static void on_later(struct request *req, struct reply *r, void *conf)
+{
+	seen.pending = r;
+}
+
+static void on_abort(struct request *req, struct reply *r)
+{
+	seen.aborts++;
+	seen.pending = NULL;
+}
+
+static void on_upload(struct request *req, struct reply *r, void *conf)
+{
+	seen.requests++;
+	reply_add(r, SPAN("X-Upload"), SPAN("yes"));
+	if (req->framing == BODY_NONE) {
+		reply_status_page(r, 411);
+		return;
+	}
+	seen.body_bytes = 0;
+}
+
+static void on_upload_body(struct request *req, struct reply *r, struct span data, bool is_last)
+{
+	seen.body_bytes += (unsigned)data.len;
+	if (!is_last)
+		return;
+	seen.body_ends++;
+	reply_addf(r, SPAN("X-Bytes"), "%u", seen.body_bytes);
+	reply_begin(r, 0);
+	reply_end(r);
+}
+
+static char big[1 << 22];
+
+static void on_big(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, sizeof(big));
+	reply_write_held(r, span_of(big, sizeof(big)), NULL);
+	reply_end(r);
+}
+
+static void on_short(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, 100);
+	reply_write(r, "only this", 9);
+	reply_end(r);
+}
+
+static void on_giving_up(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, REPLY_LENGTH_UNKNOWN);
+	reply_write(r, "some", 4);
+	reply_abort(r);
+}
+
+static void on_endless(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, REPLY_LENGTH_UNKNOWN);
+}
+
+static void on_endless_more(struct request *req, struct reply *r)
+{
+	reply_write_held(r, span_of(big, sizeof(big)), NULL);
+}
+
+static const struct handler_ops hello_ops = { .name = "hello", .on_request = on_hello };
+static const struct handler_ops path_ops = { .name = "path", .on_request = on_echo_path };
+static const struct handler_ops unsized_ops = { .name = "unsized", .on_request = on_unsized };
+static const struct handler_ops later_ops = {
+	.name = "later", .on_request = on_later, .on_abort = on_abort
+};
+static const struct handler_ops upload_ops = {
+	.name = "upload", .on_request = on_upload, .on_body = on_upload_body, .on_abort = on_abort
+};
+static const struct handler_ops big_ops = { .name = "big", .on_request = on_big };
+static const struct handler_ops short_ops = { .name = "short", .on_request = on_short };
+static const struct handler_ops giving_up_ops = {
+	.name = "up", .on_request = on_giving_up, .on_abort = on_abort
+};
+static const struct handler_ops endless_ops = {
+	.name = "endless", .on_request = on_endless, .on_writable = on_endless_more
+};
+
+static struct site_table *sites;
+static struct fixture f;
+
+static int open_all(void **state)
+{
+	static const struct {
+		const char *prefix;
+		const struct handler_ops *ops;
+	} routes[] = {
+		{ "/", &path_ops },	  { "/hello", &hello_ops },   { "/unsized", &unsized_ops },
+		{ "/later", &later_ops }, { "/upload", &upload_ops }, { "/big", &big_ops },
+		{ "/short", &short_ops }, { "/up", &giving_up_ops },
+		{ "/endless", &endless_ops },
+	};
+	const char *name = "*";
+	struct site *site;
+
+	memset(&seen, 0, sizeof(seen));
+	sites = site_table_new();
+	assert_int_equal(site_add(sites, &name, 1, &site), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(routes); i++)
+		assert_int_equal(site_add_route(site, span_str(routes[i].prefix), routes[i].ops,
+						NULL, NULL),
+				 0);
+	site_table_seal(sites);
+	fixture_open(&f, sites);
+	return 0;
+}
+
+static int close_all(void **state)
+{
+	fixture_close(&f);
+	site_table_free(sites);
+	return 0;
+}
+
+/* Transports of the test's own: what a socket does only with luck. */
+
+static ssize_t read_endless(struct conn *c, void *to, size_t len)
+{
+	memset(to, 'x', len);
+	return (ssize_t)len;
+}
+
+static ssize_t write_all(struct conn *c, const struct iovec *iov, int count, bool has_more)
+{
+	ssize_t sum = 0;
+
+	for (int i = 0; i < count; i++)
+		sum += (ssize_t)iov[i].iov_len;
+	return sum;
+}
+
+static ssize_t write_nothing(struct conn *c, const struct iovec *iov, int count, bool has_more)
+{
+	return -EAGAIN;
+}
+
+static struct transport_ops fake;
+
+/* The only session, which reads and writes by the socket where the test does not say otherwise. */
+static struct session *fake_transport(void)
+{
+	struct list *node = list_is_empty(&f.server.idle) ? f.server.active.next : f.server.idle.next;
+	struct session *s = container_of(node, struct session, node);
+
+	fake = transport_plain;
+	s->conn.transport = &fake;
+	return s;
+}
+
+/* Turns without a pause until so much time has passed. */
+static void spin_ms(uint64_t ms)
+{
+	uint64_t end = f.loop.now_ms + ms;
+
+	while (f.loop.now_ms < end && f.server.session_count)
+		loop_turn(&f.loop, 1);
+}
+
+#define REQUEST(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/* Keep-alive, order, framing ---------------------------------------------------------------------------------- */
+
+static void session__owns_nothing_while_idle(void **state)
+{
+	assert_true(sizeof(struct session) <= 400);
+	for (unsigned i = 1; i <= 3; i++) {
+		f.got_len = 0;
+		client_say(&f, REQUEST("/hello"));
+		run_until_replies(&f, 1);
+		assert_int_equal(count_text(f.got, "hello"), 1);
+		assert_non_null(strstr(f.got, "Content-Length: 5\r\n"));
+		assert_null(strstr(f.got, "Connection:"));
+		assert_int_equal(f.server.exchanges.used_count, 0);
+		assert_int_equal(f.server.buffers.used_count, 0);
+		assert_int_equal(f.logged, i);
+	}
+	assert_int_equal(f.stats.requests, 3);
+	assert_int_equal(f.stats.latency_us.total_count, 3);
+	assert_int_equal(f.stats.keepalive_reuses, 2);
+}
+
+static void session__answers_a_pipeline_in_order_in_one_write(void **state)
+{
+	char text[4096] = "";
+	char *at = text;
+
+	for (unsigned i = 0; i < 16; i++)
+		at += snprintf(at, 64, "GET /r%02u HTTP/1.1\r\nHost: a\r\n\r\n", i);
+	client_say(&f, text);
+	/* The whole batch is in the socket: one turn takes it and answers all, so the client's first read has it all. */
+	loop_turn(&f.loop, 100);
+	client_read(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 16);
+	at = f.got;
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(text, sizeof(text), "\r\n\r\n/r%02u", i);
+		at = strstr(at, text);
+		assert_non_null(at);
+	}
+	assert_int_equal(f.loop.event_count, 1);
+}
+
+static void session__takes_a_request_byte_by_byte(void **state)
+{
+	static const char text[] = "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+				   "5;x=y\r\nabcde\r\n3\r\nfgh\r\n0\r\nT: v\r\n\r\n" REQUEST("/next");
+
+	for (size_t i = 0; i < sizeof(text) - 1; i++) {
+		client_send(&f, text + i, 1);
+		loop_turn(&f.loop, 0);
+	}
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "X-Bytes: 8\r\n"));
+	assert_non_null(strstr(f.got, "X-Path: /next\r\n"));
+	assert_int_equal(seen.body_ends, 1);
+}
+
+static void session__frames_what_has_no_length(void **state)
+{
+	client_say(&f, REQUEST("/unsized") "HEAD /unsized HTTP/1.1\r\nHost: a\r\n\r\n"
+				     "GET /unsized HTTP/1.0\r\n\r\n");
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "Transfer-Encoding: chunked"), 2);
+	assert_int_equal(count_text(f.got, "3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"), 1);
+	assert_non_null(strstr(f.got, "Connection: close\r\n\r\nabcdefg"));
+	assert_true(f.has_end);
+}
+
+static void session__closes_and_keeps_as_the_version_says(void **state)
+{
+	client_say(&f, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	run_until_replies(&f, 1);
+	assert_non_null(strstr(f.got, "Connection: keep-alive\r\n"));
+	assert_false(f.has_end);
+	client_say(&f, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "Connection: close\r\n"));
+	assert_int_equal(f.stats.closed[CLOSE_DONE], 1);
+}
+
+/* Empty lines behind a request: old clients send them after a body.  They make no request and cost no memory. */
+static void session__is_idle_between_empty_lines(void **state)
+{
+	client_say(&f, REQUEST("/hello") "\r\n\r\n");
+	run_until_replies(&f, 1);
+	assert_int_equal(f.server.exchanges.used_count, 0);
+	client_say(&f, "\r");
+	loop_turn(&f.loop, 10);
+	client_say(&f, "\n" REQUEST("/hello"));
+	run_until_replies(&f, 2);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	client_say(&f, "\r\n");
+	shutdown(f.client, SHUT_WR);
+	run_until_end(&f);
+	assert_int_equal(f.logged, 2);
+	assert_int_equal(f.stats.closed[CLOSE_CLIENT], 1);
+}
+
+static void session__is_not_kept_by_empty_lines(void **state)
+{
+	uint64_t end = f.loop.now_ms + 1000;
+
+	while (f.loop.now_ms < end && !f.has_end) {
+		client_say(&f, "\r\n");
+		loop_turn(&f.loop, 5);
+		client_read(&f);
+	}
+	assert_true(f.has_end);
+	assert_int_equal(f.stats.closed[CLOSE_IDLE], 1);
+}
+
+/* Bodies ------------------------------------------------------------------------------------------------------ */
+
+static void session__drains_a_body_nobody_wants(void **state)
+{
+	char body[70000];
+
+	memset(body, 'b', sizeof(body));
+	client_say(&f, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n");
+	client_send(&f, body, sizeof(body));
+	client_say(&f, REQUEST("/after"));
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "X-Path: /after\r\n"));
+}
+
+static void session__continues_who_waits_for_it(void **state)
+{
+	client_say(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+		       "Expect: 100-continue\r\n\r\n");
+	run_until_replies(&f, 1);
+	assert_string_equal(f.got, "HTTP/1.1 100 Continue\r\n\r\n");
+	client_say(&f, "data");
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "X-Bytes: 4\r\n"));
+	assert_false(f.has_end);
+}
+
+static void session__refuses_a_body_that_is_too_long(void **state)
+{
+	client_say(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n");
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 413 "));
+	assert_int_equal(seen.requests, 0);
+	assert_int_equal(f.stats.closed[CLOSE_BAD_REQUEST], 1);
+}
+
+/* The reply to an upload that goes on must arrive, not be destroyed by a reset. */
+static void session__lingers_for_an_upload_it_refused(void **state)
+{
+	char chunk[65536];
+
+	memset(chunk, 'x', sizeof(chunk));
+	client_say(&f, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n");
+	for (unsigned i = 0; i < 20; i++) {
+		client_send(&f, chunk, sizeof(chunk));
+		loop_turn(&f.loop, 0);
+	}
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 400 "));
+	assert_true(f.has_end);
+	assert_false(f.has_reset);
+}
+
+/* All of it is here, with the end of the client's side behind it: still no reset. */
+static void session__lingers_for_a_client_that_has_ended(void **state)
+{
+	static char text[600000];
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, "no http\r\n", 9);
+	client_send(&f, text, sizeof(text));
+	shutdown(f.client, SHUT_WR);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 400 "));
+	assert_true(f.has_end);
+	assert_false(f.has_reset);
+	assert_int_equal(f.stats.closed[CLOSE_BAD_REQUEST], 1);
+	assert_int_equal(f.stats.bytes_in, sizeof(text));
+}
+
+/* A client that floods without end is not listened to for ever. */
+static void session__lingers_only_so_long(void **state)
+{
+	f.server.timeouts.linger = 2;
+	client_say(&f, "no http\r\n");
+	fake_transport();
+	fake.read = read_endless;
+	spin_ms(1000);
+	assert_int_equal(f.server.session_count, 0);
+	assert_int_equal(f.stats.closed[CLOSE_BAD_REQUEST], 1);
+}
+
+static void session__refuses_broken_chunks_after_the_handler_began(void **state)
+{
+	client_say(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+		       "5\r\nabcdeXX");
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 400 "));
+	assert_int_equal(seen.aborts, 1);
+	assert_int_equal(seen.body_ends, 0);
+}
+
+/* The client's end --------------------------------------------------------------------------------------------- */
+
+static void session__answers_after_a_half_close(void **state)
+{
+	client_say(&f, REQUEST("/hello") REQUEST("/big"));
+	shutdown(f.client, SHUT_WR);
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	assert_int_equal(f.server.session_count, 0);
+}
+
+static void session__tells_the_handler_once_that_the_client_is_gone(void **state)
+{
+	struct linger hard = { 1, 0 };
+
+	client_say(&f, REQUEST("/later"));
+	for (unsigned i = 0; i < 10 && !seen.pending; i++)
+		loop_turn(&f.loop, 10);
+	assert_non_null(seen.pending);
+	setsockopt(f.client, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(f.client);
+	f.client = -1;
+	for (unsigned i = 0; i < 10 && f.server.session_count; i++)
+		loop_turn(&f.loop, 10);
+	assert_int_equal(seen.aborts, 1);
+	assert_int_equal(f.server.session_count, 0);
+	assert_int_equal(f.stats.closed[CLOSE_CLIENT_ABORT], 1);
+	assert_string_equal(f.last_reason, "client_abort");
+}
+
+static void session__sends_what_a_handler_answers_later(void **state)
+{
+	client_say(&f, REQUEST("/later") REQUEST("/hello"));
+	for (unsigned i = 0; i < 10 && !seen.pending; i++)
+		loop_turn(&f.loop, 10);
+	loop_turn(&f.loop, 0);
+	assert_int_equal(seen.requests, 0);
+	reply_begin(seen.pending, 4);
+	reply_write(seen.pending, "late", 4);
+	reply_end(seen.pending);
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "\r\n\r\nlateHTTP/1.1 200"));
+}
+
+static void session__refuses_a_head_cut_short(void **state)
+{
+	client_say(&f, "GET / HTTP/1.1\r\nHos");
+	shutdown(f.client, SHUT_WR);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 400 "));
+	assert_int_equal(f.stats.closed[CLOSE_CLIENT_ABORT], 1);
+}
+
+/* Replies that break ------------------------------------------------------------------------------------------- */
+
+static void session__resets_when_a_reply_is_cut(void **state)
+{
+	client_say(&f, REQUEST("/short"));
+	run_until_end(&f);
+	assert_true(f.has_reset);
+	assert_int_equal(f.stats.closed[CLOSE_IO_ERROR], 1);
+	close(f.client);
+	connect_client(&f);
+	client_say(&f, REQUEST("/up"));
+	run_until_end(&f);
+	assert_true(f.has_reset);
+	/* Who gave up by itself is not told again: it may have freed all it had. */
+	assert_int_equal(seen.aborts, 0);
+}
+
+/* Replies of a batch wait while the session is at the next head already: cut like any other. */
+static void session__resets_when_a_batch_is_cut(void **state)
+{
+	client_say(&f, REQUEST("/hello") REQUEST("/hello") "GET /half");
+	fake_transport();
+	fake.writev = write_nothing;
+	loop_turn(&f.loop, 100);
+	assert_int_equal(f.logged, 2);
+	server_close_all(&f.server, CLOSE_DRAIN);
+	run_until_end(&f);
+	assert_true(f.has_reset);
+}
+
+/* Timeouts ----------------------------------------------------------------------------------------------------- */
+
+static void session__times_out_a_slow_head(void **state)
+{
+	client_say(&f, "GET / HTTP/1.1\r\n");
+	for (unsigned i = 0; i < 20 && !f.has_end; i++) {
+		loop_turn(&f.loop, 5);
+		client_send(&f, "A", 1);
+		client_read(&f);
+	}
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 408 "));
+	assert_int_equal(f.stats.closed[CLOSE_HEADER_TIMEOUT], 1);
+}
+
+/* Who uses up its turn each time never waits: the timer of an earlier wait must not strike in the middle of the reply. */
+static void session__sends_on_past_the_limit_of_its_head(void **state)
+{
+	client_say(&f, "GET /endless HTTP/1.1\r\n");
+	loop_turn(&f.loop, 100);
+	fake_transport();
+	fake.writev = write_all;
+	client_say(&f, "Host: a\r\n\r\n");
+	spin_ms(3 * f.server.timeouts.header);
+	assert_int_equal(f.server.session_count, 1);
+	assert_int_equal(f.stats.timeouts, 0);
+	assert_true(f.stats.bytes_out > sizeof(big));
+}
+
+static void session__sends_on_past_the_limit_of_idling(void **state)
+{
+	client_say(&f, REQUEST("/hello"));
+	run_until_replies(&f, 1);
+	fake_transport();
+	fake.writev = write_all;
+	client_say(&f, REQUEST("/endless"));
+	spin_ms(3 * f.server.timeouts.keepalive);
+	assert_int_equal(f.server.session_count, 1);
+	assert_int_equal(f.stats.timeouts, 0);
+}
+
+static void session__times_out_a_slow_body(void **state)
+{
+	client_say(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 408 "));
+	assert_int_equal(seen.aborts, 1);
+	/* What the handler had collected is not the error's. */
+	assert_null(strstr(f.got, "X-Upload"));
+	assert_int_equal(f.stats.closed[CLOSE_BODY_TIMEOUT], 1);
+}
+
+/* One byte after the other, each well within the timeout: still cut after one timeout. */
+static void session__times_out_a_body_that_drips(void **state)
+{
+	client_say(&f, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+	for (unsigned i = 0; i < 100 && !f.has_end && f.got_len == 0; i++) {
+		struct pollfd answer = { f.client, POLLIN, 0 };
+
+		client_send(&f, "x", 1);
+		loop_turn(&f.loop, 5);
+		/* A byte each 5 ms, or the answer: 100 of them outlast the timeout by far. */
+		poll(&answer, 1, 5);
+		client_read(&f);
+	}
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 408 "));
+	assert_true(seen.body_bytes < 90);
+	assert_int_equal(f.stats.closed[CLOSE_BODY_TIMEOUT], 1);
+}
+
+static void session__closes_the_idle_without_a_word(void **state)
+{
+	client_say(&f, REQUEST("/hello"));
+	run_until_replies(&f, 1);
+	f.got_len = 0;
+	run_until_end(&f);
+	assert_int_equal(f.got_len, 0);
+	assert_int_equal(f.stats.closed[CLOSE_IDLE], 1);
+}
+
+static void session__gives_up_a_client_that_does_not_read(void **state)
+{
+	for (unsigned i = 0; i < 4; i++)
+		client_say(&f, REQUEST("/big"));
+	for (unsigned i = 0; i < TURNS_MAX && f.server.session_count; i++)
+		loop_turn(&f.loop, 5);
+	assert_int_equal(f.server.session_count, 0);
+	assert_int_equal(f.stats.closed[CLOSE_WRITE_TIMEOUT], 1);
+	/* Back-pressure: only the first was looked at. */
+	assert_int_equal(f.logged, 1);
+	client_read(&f);
+	while (!f.has_end && !f.has_reset && f.got_len > 0) {
+		f.got_len = 0;
+		client_read(&f);
+	}
+	assert_true(f.has_reset);
+}
+
+/* Limits and the end ------------------------------------------------------------------------------------------- */
+
+static void session__closes_after_its_last_request(void **state)
+{
+	f.server.max_requests = 2;
+	client_say(&f, REQUEST("/1") REQUEST("/2") REQUEST("/3"));
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	assert_int_equal(count_text(f.got, "Connection: close"), 1);
+	assert_int_equal(f.stats.closed[CLOSE_MAX_REQUESTS], 1);
+	assert_false(f.has_reset);
+}
+
+/* A request that crosses the end on the wire must not turn the last reply into a reset. */
+static void session__hears_out_who_asks_after_the_last_reply(void **state)
+{
+	f.server.max_requests = 1;
+	client_say(&f, REQUEST("/1"));
+	for (unsigned i = 0; i < 10 && f.stats.requests == 0; i++)
+		loop_turn(&f.loop, 10);
+	client_say(&f, REQUEST("/2"));
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 1);
+	assert_true(f.has_end);
+	assert_false(f.has_reset);
+	assert_int_equal(f.stats.closed[CLOSE_MAX_REQUESTS], 1);
+}
+
+static void session__answers_what_is_here_when_the_server_drains(void **state)
+{
+	client_say(&f, REQUEST("/1"));
+	run_until_replies(&f, 1);
+	client_say(&f, REQUEST("/2"));
+	server_drain(&f.server);
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	assert_int_equal(count_text(f.got, "Connection: close"), 1);
+	assert_false(f.has_reset);
+	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
+}
+
+static void session__is_closed_by_a_drain_while_idle(void **state)
+{
+	client_say(&f, REQUEST("/1"));
+	run_until_replies(&f, 1);
+	server_drain(&f.server);
+	assert_int_equal(f.server.session_count, 0);
+	run_until_end(&f);
+	assert_false(f.has_reset);
+}
+
+static void session__leaves_when_the_server_drains(void **state)
+{
+	client_say(&f, REQUEST("/later"));
+	for (unsigned i = 0; i < 10 && !seen.pending; i++)
+		loop_turn(&f.loop, 10);
+	server_drain(&f.server);
+	assert_int_equal(f.server.session_count, 1);
+	reply_begin(seen.pending, 0);
+	reply_end(seen.pending);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "Connection: close"));
+	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
+}
+
+static void session__survives_bad_bytes_after_good_requests(void **state)
+{
+	client_say(&f, REQUEST("/hello") REQUEST("/hello") "\x16\x03\x01\x02 no http");
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 400"), 1);
+	assert_int_equal(f.stats.status[4], 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(session__owns_nothing_while_idle),
+		TEST(session__answers_a_pipeline_in_order_in_one_write),
+		TEST(session__takes_a_request_byte_by_byte),
+		TEST(session__frames_what_has_no_length),
+		TEST(session__closes_and_keeps_as_the_version_says),
+		TEST(session__is_idle_between_empty_lines),
+		TEST(session__is_not_kept_by_empty_lines),
+		TEST(session__drains_a_body_nobody_wants),
+		TEST(session__continues_who_waits_for_it),
+		TEST(session__refuses_a_body_that_is_too_long),
+		TEST(session__lingers_for_an_upload_it_refused),
+		TEST(session__lingers_for_a_client_that_has_ended),
+		TEST(session__lingers_only_so_long),
+		TEST(session__refuses_broken_chunks_after_the_handler_began),
+		TEST(session__answers_after_a_half_close),
+		TEST(session__tells_the_handler_once_that_the_client_is_gone),
+		TEST(session__sends_what_a_handler_answers_later),
+		TEST(session__refuses_a_head_cut_short),
+		TEST(session__resets_when_a_reply_is_cut),
+		TEST(session__resets_when_a_batch_is_cut),
+		TEST(session__times_out_a_slow_head),
+		TEST(session__sends_on_past_the_limit_of_its_head),
+		TEST(session__sends_on_past_the_limit_of_idling),
+		TEST(session__times_out_a_slow_body),
+		TEST(session__times_out_a_body_that_drips),
+		TEST(session__closes_the_idle_without_a_word),
+		TEST(session__gives_up_a_client_that_does_not_read),
+		TEST(session__closes_after_its_last_request),
+		TEST(session__hears_out_who_asks_after_the_last_reply),
+		TEST(session__leaves_when_the_server_drains),
+		TEST(session__answers_what_is_here_when_the_server_drains),
+		TEST(session__is_closed_by_a_drain_while_idle),
+		TEST(session__survives_bad_bytes_after_good_requests),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

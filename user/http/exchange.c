@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The request a session is at: from bytes in the input buffer over the route's handler to a reply in the output.
+ * Moves no byte from or to the socket itself; each step says what it needs next (enum step).
+ *
+ * Input buffer while a request is in progress:
+ *
+ *   0            head_end       in_start        in_end              size of the buffer
+ *   | ... | head | used content | unused bytes  | room              |
+ *
+ * The spans of the request point into the head, so it stays where it is until the request is over.
+ */
+#include "base/err.h"
+#include "http/session.h"
+
+/* Pipelined replies wait for each other up to here, so that a batch leaves in one writev. */
+#define BATCH_MAX  (32u * 1024)
+/* A handler that stopped for want of room is asked again below this. */
+#define LOW_WATER  (64u * 1024)
+/* A head that begins behind this moves to the front of the buffer first, so that the rest holds it whole. */
+#define START_MAX  4096u
+
+bool exchange_begin(struct session *s)
+{
+	struct server *srv = s->server;
+	struct exchange *x = pool_get(&srv->exchanges);
+
+	if (!x)
+		return false;
+	x->in = pool_get(&srv->buffers);
+	if (!x->in) {
+		pool_put(&srv->exchanges, x);
+		return false;
+	}
+	x->session = s;
+	x->in_start = 0;
+	x->in_end = 0;
+	x->head_end = 0;
+	x->is_blocked = false;
+	x->is_logged = true;
+	x->start_ns = srv->loop->now_ns;
+	output_init(&x->output, &srv->buffers);
+	parser_init(&x->parser, &srv->parse);
+	parser_reset(&x->parser, &x->request);
+	s->exchange = x;
+	return true;
+}
+
+void exchange_end(struct session *s)
+{
+	struct exchange *x = s->exchange;
+
+	if (!x)
+		return;
+	output_clear(&x->output);
+	pool_put(&s->server->buffers, x->in);
+	pool_put(&s->server->exchanges, x);
+	s->exchange = NULL;
+}
+
+static void start_request(struct session *s)
+{
+	struct exchange *x = s->exchange;
+
+	s->state = SESSION_ACTIVE;
+	s->request_count++;
+	s->close_reason = CLOSE_DONE;
+	x->is_body_done = false;
+	x->body_step = 0;
+	x->is_aborted = false;
+	x->has_sent_continue = false;
+	x->is_logged = false;
+	x->is_refused = false;
+	x->why = NULL;
+	x->route = NULL;
+	x->later = NULL;
+	x->reply_head_len = 0;
+	x->output_before = x->output.total;
+	reply_init(&x->reply, &http1_reply_ops, &x->request);
+}
+
+void exchange_abandon(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	const struct route *route = x->route;
+
+	x->route = NULL;
+	if (route && route->ops->on_abort && !x->reply.is_ended && !x->is_aborted)
+		route->ops->on_abort(&x->request, &x->reply);
+}
+
+void exchange_refuse(struct session *s, unsigned status, const char *why)
+{
+	struct exchange *x = s->exchange;
+
+	if (s->state != SESSION_ACTIVE)
+		start_request(s);
+	else
+		/* Fields that a handler has collected do not belong to this reply. */
+		reply_init(&x->reply, &http1_reply_ops, &x->request);
+	x->why = why;
+	x->is_refused = true;
+	x->reply.must_close = true;
+	s->close_reason = CLOSE_BAD_REQUEST;
+	reply_status_page(&x->reply, status);
+}
+
+static void answer_options(struct reply *r)
+{
+	reply_set_status(r, 204);
+	reply_add(r, SPAN("Allow"), SPAN("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+	reply_begin(r, 0);
+	reply_end(r);
+}
+
+/* What the server answers itself, before any route.  False: it is for a handler. */
+static bool answer_method(struct request *req, struct reply *r)
+{
+	switch (req->method) {
+	case METHOD_OTHER:
+	case METHOD_CONNECT:
+		/* No tunnel here, and what the client sends next would be its content. */
+		r->must_close = req->method == METHOD_CONNECT;
+		reply_status_page(r, 501);
+		return true;
+	case METHOD_TRACE:
+		reply_add(r, SPAN("Allow"), SPAN("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+		reply_status_page(r, 405);
+		return true;
+	case METHOD_OPTIONS:
+		/* "http://host" without a path asks the same (RFC 9112 3.2.4). */
+		if (!span_eq(req->path, SPAN("*")))
+			return false;
+		answer_options(r);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void ask_handler(struct exchange *x, const struct route *route)
+{
+	x->route = route;
+	x->later = NULL;
+	route->ops->on_request(&x->request, &x->reply, route->conf);
+}
+
+static void dispatch(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	struct request *req = &x->request;
+	const struct route *route;
+	const struct site *site;
+
+	start_request(s);
+	x->is_body_done = req->framing == BODY_NONE;
+	if (answer_method(req, &x->reply))
+		return;
+	site = site_find(s->server->sites, req->host);
+	route = site ? route_find(site, req->path) : NULL;
+	if (!route) {
+		reply_status_page(&x->reply, 404);
+		return;
+	}
+	/* Who takes no content answers behind it, so that content that breaks the rules still gets its own status. */
+	if (x->is_body_done || route->ops->on_body)
+		ask_handler(x, route);
+	else
+		x->later = route;
+	if (req->expects_continue && !x->reply.is_begun && !x->has_sent_continue &&
+	    !x->is_body_done && x->in_start == x->in_end) {
+		x->has_sent_continue = true;
+		output_add(&x->output, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		x->output_before = x->output.total;
+	}
+}
+
+static void move_to_front(struct exchange *x)
+{
+	memmove(x->in, x->in + x->in_start, x->in_end - x->in_start);
+	x->in_end -= x->in_start;
+	x->in_start = 0;
+}
+
+enum step exchange_head(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	size_t head_len;
+
+	if (!x || x->in_start == x->in_end)
+		return STEP_READ;
+	s->state = SESSION_HEAD;
+	if (x->in_start > START_MAX)
+		move_to_front(x);
+	switch (parser_head(&x->parser, x->in + x->in_start, x->in_end - x->in_start, &head_len)) {
+	case PARSE_DONE:
+		x->in_start += (unsigned)head_len;
+		x->head_end = x->in_start;
+		dispatch(s);
+		return STEP_AGAIN;
+	case PARSE_FAIL:
+		exchange_refuse(s, x->parser.status, x->parser.why);
+		return STEP_AGAIN;
+	default:
+		break;
+	}
+	if (parser_is_idle(&x->parser) && x->in[x->in_end - 1] == '\n' && output_is_empty(&x->output)) {
+		/* Empty lines between requests are nothing (RFC 9112 2.2): who sends them is as idle as before. */
+		x->in_start = x->in_end;
+		s->state = SESSION_IDLE;
+		parser_reset(&x->parser, &x->request);
+		return STEP_READ;
+	}
+	if (x->in_end < s->server->buffers.item_size)
+		return STEP_READ;
+	if (x->in_start > 0) {
+		move_to_front(x);
+		return STEP_READ;
+	}
+	exchange_refuse(s, 431, "head too large");
+	return STEP_AGAIN;
+}
+
+static void give_body(struct exchange *x, struct span data, bool is_last)
+{
+	const struct handler_ops *ops = x->route ? x->route->ops : NULL;
+
+	if (ops && ops->on_body && !x->reply.is_ended && !x->is_aborted)
+		ops->on_body(&x->request, &x->reply, data, is_last);
+}
+
+/* The content broke the rules in its middle: an error if nothing was answered yet, and the end in any case. */
+static enum step fail_body(struct session *s, unsigned status, const char *why)
+{
+	struct exchange *x = s->exchange;
+
+	x->why = why;
+	if (!x->reply.is_begun) {
+		exchange_abandon(s);
+		exchange_refuse(s, status, why);
+		return STEP_AGAIN;
+	}
+	if (!x->reply.is_ended) {
+		session_close(s, CLOSE_BAD_REQUEST);
+		return STEP_CLOSED;
+	}
+	/* The reply is complete already: it is delivered, then the connection ends. */
+	x->reply.must_close = true;
+	x->is_refused = true;
+	s->close_reason = CLOSE_BAD_REQUEST;
+	return STEP_AGAIN;
+}
+
+static enum step pump_body(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	struct span in = span_of(x->in + x->in_start, x->in_end - x->in_start);
+	struct span data;
+
+	for (;;) {
+		enum parse_state state = parser_body(&x->parser, &in, &data);
+
+		x->in_start = (unsigned)(in.ptr - x->in);
+		switch (state) {
+		case PARSE_DATA:
+			give_body(x, data, false);
+			continue;
+		case PARSE_DONE:
+			x->is_body_done = true;
+			if (x->later)
+				ask_handler(x, x->later);
+			else
+				give_body(x, span_of(NULL, 0), true);
+			return STEP_AGAIN;
+		case PARSE_FAIL:
+			return fail_body(s, x->parser.status, x->parser.why);
+		default:
+			return STEP_READ;
+		}
+	}
+}
+
+/* May the next request be looked at while this one's reply still waits? */
+static bool can_batch(const struct exchange *x)
+{
+	return x->in_start < x->in_end && !x->reply.must_close && x->output.queued < BATCH_MAX &&
+	       output_is_memory_only(&x->output);
+}
+
+static enum step go_on_replying(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	const struct handler_ops *ops = x->route ? x->route->ops : NULL;
+
+	if (!output_is_empty(&x->output) && !x->is_blocked)
+		return STEP_FLUSH;
+	if (ops && ops->on_writable && x->reply.is_begun && x->output.queued < LOW_WATER) {
+		uint64_t before = x->output.total;
+
+		ops->on_writable(&x->request, &x->reply);
+		if (x->output.total != before || x->reply.is_ended || x->is_aborted)
+			return STEP_AGAIN;
+	}
+	return x->is_body_done ? STEP_WAIT : STEP_READ;
+}
+
+enum step exchange_active(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	bool skips_body;
+
+	if (x->is_aborted || x->output.has_failed) {
+		session_close(s, x->output.has_failed ? CLOSE_MEMORY : CLOSE_IO_ERROR);
+		return STEP_CLOSED;
+	}
+	skips_body = x->reply.is_ended && x->reply.must_close;
+	if (!x->is_body_done && !skips_body && x->in_start < x->in_end) {
+		enum step step = pump_body(s);
+
+		if (step != STEP_READ)
+			return step;
+	}
+	if (!x->reply.is_ended)
+		return go_on_replying(s);
+	if (!x->is_body_done && !skips_body)
+		return output_is_empty(&x->output) || x->is_blocked ? STEP_READ : STEP_FLUSH;
+	if (!output_is_empty(&x->output) && !can_batch(x))
+		return x->is_blocked ? STEP_WAIT : STEP_FLUSH;
+	return STEP_FINISH;
+}
+
+static void fill_entry(struct session *s, struct access_entry *e, uint64_t duration_us,
+		       const char *reason)
+{
+	struct exchange *x = s->exchange;
+	uint64_t given = x->output.total - x->output_before;
+	uint64_t waiting = s->state == SESSION_CLOSED ? x->output.queued : 0;
+
+	e->req = &x->request;
+	e->status = x->reply.is_begun ? x->reply.status : 0;
+	e->bytes_sent = given - MIN(given, waiting);
+	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);
+	e->wall_ns = clock_wall_ns();
+	e->duration_us = duration_us;
+	e->reason = x->why ? x->why : reason;
+	e->slot = s->server->slot;
+	e->connection = s->serial;
+	e->request_number = s->request_count;
+}
+
+void exchange_log(struct session *s, const char *reason)
+{
+	struct exchange *x = s->exchange;
+	struct server *srv = s->server;
+	unsigned class = x->reply.is_begun ? x->reply.status / 100 : 0;
+	struct access_entry e;
+	uint64_t duration_us;
+	char host[SOCK_ADDR_TEXT];
+
+	if (x->is_logged)
+		return;
+	x->is_logged = true;
+	srv->stats->requests++;
+	srv->stats->status[class < ARRAY_LEN(srv->stats->status) ? class : 0]++;
+	if (s->request_count > 1)
+		srv->stats->keepalive_reuses++;
+	/* The loop's time would be that of the start: most requests begin and end in one turn. */
+	duration_us = (clock_ns() - x->start_ns) / 1000;
+	if (x->reply.is_begun)
+		hist_add(&srv->stats->latency_us, duration_us);
+	if (!srv->on_request_done)
+		return;
+	e.peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
+	e.peer_port = sock_addr_port(&s->conn.peer);
+	fill_entry(s, &e, duration_us, reason);
+	srv->on_request_done(srv, &e);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Names: of fields, of methods, of status codes. */
+#include "http/message.h"
+
+#include "base/err.h"
+
+#define X(id, text) [id] = text,
+static const char *const header_names[HEADER_COUNT] = {HEADERS(X)};
+#undef X
+
+/*
+ * Do `len` bytes equal, letters without case?  Works where every byte of `name` is a letter or '-':
+ * two bytes may then differ in bit 0x20 only, and only where `name` has the bit 0x40 that marks a
+ * letter.  Words at a time, the last one overlapping the one before.
+ */
+static inline bool word8_ieq(const char *a, const char *name)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, name, sizeof(y));
+	return ((x ^ y) & ~((y >> 1) & 0x2020202020202020u)) == 0;
+}
+
+static inline bool word4_ieq(const char *a, const char *name)
+{
+	uint32_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, name, sizeof(y));
+	return ((x ^ y) & ~((y >> 1) & 0x20202020u)) == 0;
+}
+
+static inline bool byte_ieq(char a, char name)
+{
+	return ((a ^ name) & ~((name >> 1) & 0x20)) == 0;
+}
+
+static bool name_ieq(const char *a, const char *name, size_t len)
+{
+	if (len >= 8) {
+		for (size_t i = 0; i + 8 < len; i += 8)
+			if (!word8_ieq(a + i, name + i))
+				return false;
+		return word8_ieq(a + len - 8, name + len - 8);
+	}
+	if (len >= 4)
+		return word4_ieq(a, name) && word4_ieq(a + len - 4, name + len - 4);
+	while (len > 0 && byte_ieq(a[len - 1], name[len - 1]))
+		len--;
+	return len == 0;
+}
+
+static inline enum header_id one_of(struct span name, enum header_id a, enum header_id b,
+				    enum header_id c)
+{
+	if (name_ieq(name.ptr, header_names[a], name.len))
+		return a;
+	if (b && name_ieq(name.ptr, header_names[b], name.len))
+		return b;
+	if (c && name_ieq(name.ptr, header_names[c], name.len))
+		return c;
+	return HEADER_OTHER;
+}
+
+/* The length leaves at most three names; a test holds this switch against the table of names. */
+enum header_id header_id_of(struct span name)
+{
+	switch (name.len) {
+	case 2:
+		return one_of(name, HEADER_TE, 0, 0);
+	case 4:
+		return one_of(name, HEADER_HOST, 0, 0);
+	case 5:
+		return one_of(name, HEADER_RANGE, 0, 0);
+	case 6:
+		return one_of(name, HEADER_EXPECT, 0, 0);
+	case 7:
+		return one_of(name, HEADER_REFERER, HEADER_UPGRADE, HEADER_TRAILER);
+	case 8:
+		return one_of(name, HEADER_IF_RANGE, HEADER_IF_MATCH, 0);
+	case 10:
+		return one_of(name, HEADER_CONNECTION, HEADER_USER_AGENT, 0);
+	case 11:
+		return one_of(name, HEADER_TRACEPARENT, 0, 0);
+	case 12:
+		return one_of(name, HEADER_CONTENT_TYPE, HEADER_X_REQUEST_ID, 0);
+	case 13:
+		return one_of(name, HEADER_IF_NONE_MATCH, 0, 0);
+	case 14:
+		return one_of(name, HEADER_CONTENT_LENGTH, 0, 0);
+	case 15:
+		return one_of(name, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
+	case 17:
+		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING, 0);
+	case 19:
+		return one_of(name, HEADER_IF_UNMODIFIED_SINCE, 0, 0);
+	default:
+		return HEADER_OTHER;
+	}
+}
+
+static inline bool is_text(struct span s, const char *text)
+{
+	return memcmp(s.ptr, text, s.len) == 0;
+}
+
+/* Methods compare with case (RFC 9110 9.1). */
+enum http_method method_of(struct span s)
+{
+	switch (s.len) {
+	case 3:
+		return is_text(s, "GET")   ? METHOD_GET
+		       : is_text(s, "PUT") ? METHOD_PUT
+					   : METHOD_OTHER;
+	case 4:
+		return is_text(s, "HEAD")   ? METHOD_HEAD
+		       : is_text(s, "POST") ? METHOD_POST
+					    : METHOD_OTHER;
+	case 5:
+		return is_text(s, "PATCH")   ? METHOD_PATCH
+		       : is_text(s, "TRACE") ? METHOD_TRACE
+					     : METHOD_OTHER;
+	case 6:
+		return is_text(s, "DELETE") ? METHOD_DELETE : METHOD_OTHER;
+	case 7:
+		return is_text(s, "OPTIONS")   ? METHOD_OPTIONS
+		       : is_text(s, "CONNECT") ? METHOD_CONNECT
+					       : METHOD_OTHER;
+	default:
+		return METHOD_OTHER;
+	}
+}
+
+/* The IANA registry of HTTP status codes. */
+static const char *const phrases[] = {
+	[100] = "Continue",
+	[101] = "Switching Protocols",
+	[102] = "Processing",
+	[103] = "Early Hints",
+	[200] = "OK",
+	[201] = "Created",
+	[202] = "Accepted",
+	[203] = "Non-Authoritative Information",
+	[204] = "No Content",
+	[205] = "Reset Content",
+	[206] = "Partial Content",
+	[207] = "Multi-Status",
+	[208] = "Already Reported",
+	[226] = "IM Used",
+	[300] = "Multiple Choices",
+	[301] = "Moved Permanently",
+	[302] = "Found",
+	[303] = "See Other",
+	[304] = "Not Modified",
+	[305] = "Use Proxy",
+	[307] = "Temporary Redirect",
+	[308] = "Permanent Redirect",
+	[400] = "Bad Request",
+	[401] = "Unauthorized",
+	[402] = "Payment Required",
+	[403] = "Forbidden",
+	[404] = "Not Found",
+	[405] = "Method Not Allowed",
+	[406] = "Not Acceptable",
+	[407] = "Proxy Authentication Required",
+	[408] = "Request Timeout",
+	[409] = "Conflict",
+	[410] = "Gone",
+	[411] = "Length Required",
+	[412] = "Precondition Failed",
+	[413] = "Content Too Large",
+	[414] = "URI Too Long",
+	[415] = "Unsupported Media Type",
+	[416] = "Range Not Satisfiable",
+	[417] = "Expectation Failed",
+	[421] = "Misdirected Request",
+	[422] = "Unprocessable Content",
+	[423] = "Locked",
+	[424] = "Failed Dependency",
+	[425] = "Too Early",
+	[426] = "Upgrade Required",
+	[428] = "Precondition Required",
+	[429] = "Too Many Requests",
+	[431] = "Request Header Fields Too Large",
+	[451] = "Unavailable For Legal Reasons",
+	[500] = "Internal Server Error",
+	[501] = "Not Implemented",
+	[502] = "Bad Gateway",
+	[503] = "Service Unavailable",
+	[504] = "Gateway Timeout",
+	[505] = "HTTP Version Not Supported",
+	[506] = "Variant Also Negotiates",
+	[507] = "Insufficient Storage",
+	[508] = "Loop Detected",
+	[511] = "Network Authentication Required",
+};
+
+const char *status_phrase(unsigned status)
+{
+	const char *phrase = status < ARRAY_LEN(phrases) ? phrases[status] : NULL;
+
+	return phrase ? phrase : "Unknown";
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Byte classes of HTTP/1 heads and loops that skip a run of one class: 16 bytes a step where the
+ * processor has SSE2 (every x86-64), by table elsewhere and for the last bytes.  Nothing is read at
+ * or past `end`. The one place of the parser with #if: everything else is written against these
+ * functions.
+ */
+#ifndef SLUICE_HTTP_SCAN_H
+#define SLUICE_HTTP_SCAN_H
+
+#include <stdint.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum {
+	CLASS_TOKEN = 1 << 0,  /* tchar, RFC 9110 5.6.2 */
+	CLASS_TARGET = 1 << 1, /* 0x21-0x7e but '#': a fragment is never sent (RFC 9112 3.2) */
+	CLASS_VALUE = 1 << 2,  /* SP, HTAB, VCHAR and obs-text, RFC 9110 5.5 */
+	CLASS_HEX = 1 << 3,
+	CLASS_HOST = 1 << 4,  /* unreserved and sub-delims of RFC 3986 but ',' */
+	CLASS_PLAIN = 1 << 5, /* nothing to do in a path: all but '%', '/' and '?' */
+};
+
+extern const uint8_t byte_class[256];
+
+static inline const char *scan_class(const char *p, const char *end, uint8_t class)
+{
+	while (p < end && (byte_class[(uint8_t)*p] & class))
+		p++;
+	return p;
+}
+
+#ifdef __SSE2__
+/* Bits of the bytes that may not stand in a value, and of HTAB, which is rare: the table knows. */
+static inline unsigned scan_bad_value(__m128i v)
+{
+	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+	__m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, del));
+}
+
+static inline unsigned scan_bad_target(__m128i v)
+{
+	__m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x21)); /* signed: obs-text too */
+	__m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)),
+				     _mm_cmpeq_epi8(v, _mm_set1_epi8('#')));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
+}
+
+/* All but letters and '-', of which nearly every field name is made; the table knows the rest. */
+static inline unsigned scan_bad_name(__m128i v)
+{
+	/* Shifted so that 'a' to 'z' become the 26 least signed values: one comparison. */
+	__m128i letter = _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)),
+				      _mm_set1_epi8((char)(0x80 - 'a')));
+	__m128i good = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)),
+				    _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+
+	return (unsigned)_mm_movemask_epi8(good) ^ 0xffff;
+}
+
+/* All but printable ASCII that a line of a log takes as it is: not '"', not '\\'. */
+static inline unsigned scan_bad_plain(__m128i v)
+{
+	__m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
+	__m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)),
+				     _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+						  _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
+}
+
+#define SCAN_STEPS(p, end, bad_bytes)                                                              \
+	while ((end) - (p) >= 16) {                                                                \
+		unsigned bad = bad_bytes(_mm_loadu_si128((const __m128i *)(p)));                   \
+                                                                                                   \
+		if (bad) {                                                                         \
+			(p) += __builtin_ctz(bad);                                                 \
+			break;                                                                     \
+		}                                                                                  \
+		(p) += 16;                                                                         \
+	}
+#else
+#define SCAN_STEPS(p, end, bad_bytes)
+#endif
+
+/* First byte that is not of the class, or `end`. */
+static inline const char *scan_value(const char *p, const char *end)
+{
+	SCAN_STEPS(p, end, scan_bad_value);
+	return scan_class(p, end, CLASS_VALUE);
+}
+
+static inline const char *scan_plain(const char *p, const char *end)
+{
+	SCAN_STEPS(p, end, scan_bad_plain);
+	while (p < end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+static inline const char *scan_target(const char *p, const char *end)
+{
+	SCAN_STEPS(p, end, scan_bad_target);
+	return scan_class(p, end, CLASS_TARGET);
+}
+
+static inline const char *scan_token(const char *p, const char *end)
+{
+	SCAN_STEPS(p, end, scan_bad_name);
+	return scan_class(p, end, CLASS_TOKEN);
+}
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all sessions of one worker share: limits, timeouts, routes, pools, counters.  The worker fills it, accepts
+ * connections and hands them in; it learns of finished requests and closed sessions through the two callbacks.
+ */
+#ifndef SLUICE_HTTP_SERVER_H
+#define SLUICE_HTTP_SERVER_H
+
+#include "base/pool.h"
+#include "http/access_log.h"
+#include "http/parse.h"
+#include "http/route.h"
+#include "net/loop.h"
+#include "net/sock.h"
+#include "stats_shm.h"
+
+struct server_timeouts {	/* ms; 0 = none */
+	uint64_t header;	/* from the first byte of a head (or from accept) to its end */
+	uint64_t body;		/* between two pieces of a request body */
+	uint64_t keepalive;	/* between two requests */
+	uint64_t write;		/* between two pieces the client takes */
+	uint64_t linger;	/* silence after which a connection that was refused is closed */
+};
+
+/* What a session is between two requests, besides its descriptor: enough to go on in another worker. */
+struct server_guest {
+	union sock_addr peer;
+	uint64_t request_count;
+};
+
+struct server {
+	struct loop *loop;
+	struct stats_block *stats;	/* this worker's block; one writer */
+	const struct site_table *sites;
+	struct parse_limits parse;
+	struct server_timeouts timeouts;
+	uint64_t max_requests;		/* per connection, 0 = no limit */
+	unsigned slot;
+	unsigned close_quota;		/* replies that are still to close their connection (rebalancing) */
+	bool is_draining;		/* replies say Connection: close, idle connections are closed */
+	/* A reply has ended or its connection died; NULL: no access log.  The entry is valid during the call only. */
+	void (*on_request_done)(struct server *srv, const struct access_entry *e);
+	/* A session is gone (its memory follows at the end of the iteration). */
+	void (*on_session_closed)(struct server *srv);
+	void *owner;
+	/* private */
+	struct pool sessions;
+	struct pool exchanges;
+	struct pool buffers;
+	struct list idle;		/* between requests, the longest waiting first */
+	struct list active;
+	unsigned session_count;
+	uint64_t serial;		/* connections so far */
+	int early_score;		/* how often a read right after accept finds something */
+	int64_t date_s;			/* second of `common` */
+	unsigned common_len;
+	char common[160];		/* "Server: ...\r\nDate: ...\r\n", made once a second */
+	char server_name[64];
+};
+
+/*
+ * Fills the private part; loop, stats, sites, parse and timeouts must be set.  `server_name`: of the Server field,
+ * NULL or "" for none; at most 63 characters.
+ */
+void server_init(struct server *srv, const char *server_name);
+/* Every session must be gone. */
+void server_fini(struct server *srv);
+/*
+ * Takes the accepted descriptor; may read from it, answer and even close it at once.  0; -ENOMEM: closed, and nobody is
+ * told by on_session_closed.
+ */
+int server_add(struct server *srv, int fd, const union sock_addr *peer);
+/*
+ * Gives away the session between two requests that was active last: `send` hands its descriptor and state on, and only
+ * when it returns 0 the session is forgotten (its descriptor closed here, not shut down).
+ * 1: one has gone; 0: none waits; -errno of `send`.
+ */
+int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g),
+		     void *ctx);
+/* Takes a session another server gave away.  0; -ENOMEM: closed. */
+int server_adopt(struct server *srv, int fd, const struct server_guest *guest);
+/*
+ * Closes up to `count` connections that wait between requests, or a second for their first, the longest waiting first;
+ * how many.
+ */
+unsigned server_close_idle(struct server *srv, unsigned count, enum close_reason reason);
+/* From now on every reply closes its connection; those between requests are closed at once. */
+void server_drain(struct server *srv);
+/* Closes everything, whatever its state. */
+void server_close_all(struct server *srv, enum close_reason reason);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One HTTP/1 connection and the request it is at.  Internal to http/.
+ *
+ *            first byte            head complete              reply sent, body read
+ *   IDLE ------------------> HEAD ----------------> ACTIVE -------------------------> IDLE (or HEAD, pipelined)
+ *    |                        |  bad, 4xx + close     |  must close
+ *    | closed by either       +---------> ACTIVE -----+--------> LINGER (refused with input unread) or CLOSED
+ *    v
+ *   CLOSED   (session_close: the one place where a connection dies)
+ *
+ * A session in IDLE owns no exchange: no buffer, no parser, no request.  The exchange is borrowed with the first byte.
+ * Nothing in here is freed while events are walked; a closed session is freed at the end of the iteration.
+ */
+#ifndef SLUICE_HTTP_SESSION_H
+#define SLUICE_HTTP_SESSION_H
+
+#include "http/output.h"
+#include "http/server.h"
+#include "net/conn.h"
+
+enum session_state { SESSION_IDLE, SESSION_HEAD, SESSION_ACTIVE, SESSION_LINGER, SESSION_CLOSED };
+
+/* What the timer waits for. */
+enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+
+struct session {
+	struct conn conn;
+	struct server *server;
+	struct exchange *exchange;	/* NULL while idle */
+	struct list node;		/* in server->idle or server->active */
+	struct timer timer;
+	struct job job;			/* to be run again, later: to be freed */
+	uint64_t serial;
+	uint64_t request_count;
+	uint64_t linger_until_ms;
+	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
+	uint8_t state;
+	uint8_t wait;			/* enum session_wait */
+	uint8_t close_reason;		/* enum close_reason, of a connection that closes after its reply */
+	bool has_progressed;		/* bytes moved since the timer was armed */
+	bool is_running;		/* session_run is on the stack */
+};
+
+struct exchange {
+	struct session *session;
+	char *in;			/* buffer of the pool; bytes [in_start, in_end) are not yet used */
+	unsigned in_start, in_end;
+	unsigned head_end;		/* head of the request at hand ends here; spans point before it */
+	bool is_body_done;
+	bool is_aborted;		/* the handler gave up after reply_begin */
+	bool has_sent_continue;
+	bool is_logged;
+	bool is_refused;		/* answered by exchange_refuse */
+	bool is_blocked;		/* the kernel took no more of the output */
+	unsigned reply_head_len;	/* bytes */
+	unsigned body_step;		/* bytes of content since the body timer was armed */
+	uint64_t output_before;		/* output.total when the reply began */
+	uint64_t start_ns;		/* loop time of the first byte */
+	const char *why;		/* reason for the log, of the parser or of a timeout; NULL: done */
+	const struct route *route;	/* NULL: answered by the session itself, or not asked yet */
+	const struct route *later;	/* asked as soon as the content is over: it takes none */
+	struct parser parser;
+	struct output output;
+	struct reply reply;
+	struct request request;
+};
+
+/* Ops of replies carried by HTTP/1 (http1.c). */
+extern const struct reply_ops http1_reply_ops;
+
+/* Goes on with whatever can be done now. */
+void session_run(struct session *s);
+/* Runs the session soon; harmless while it runs. */
+void session_wake(struct session *s);
+/* Ends the connection; counts the reason; harmless when closed already. */
+void session_close(struct session *s, enum close_reason reason);
+
+/* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
+void session_forget(struct session *s);
+
+/* exchange.c: one step of a request.  */
+enum step {
+	STEP_AGAIN,	/* something was done: go on */
+	STEP_READ,	/* needs input */
+	STEP_WAIT,	/* nothing to do until an event, a timer or the handler */
+	STEP_FLUSH,	/* the output must be written before anything else */
+	STEP_FINISH,	/* the request is over, its reply written or queued */
+	STEP_CLOSED,	/* the session is gone */
+};
+
+/* Borrows the exchange and its input buffer; false without memory. */
+bool exchange_begin(struct session *s);
+/* Gives back everything borrowed. */
+void exchange_end(struct session *s);
+/* Tries to find a complete head in the input and dispatches it. */
+enum step exchange_head(struct session *s);
+/* Goes on with body and reply of the request at hand. */
+enum step exchange_active(struct session *s);
+/* Answers by a status page and closes after it. `why`: for the log. */
+void exchange_refuse(struct session *s, unsigned status, const char *why);
+/* Tells the handler that nobody waits for it any more: once, and not when it is done by itself. */
+void exchange_abandon(struct session *s);
+/* The access log's entry and the counters of the request at hand, once. */
+void exchange_log(struct session *s, const char *reason);
+
+/* server.c */
+struct span server_common_fields(struct server *srv);
+
+#endif
