@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The plan of the rebalancing: who is above its share, who lacks most. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "proc/rebalance.h"
+
+#define MAX_SLOTS 6
+
+struct row {
+	unsigned count;
+	uint32_t live[MAX_SLOTS];
+	uint32_t weight[MAX_SLOTS];	/* 0 = drained */
+	bool cannot_take[MAX_SLOTS];
+	unsigned self;
+	unsigned excess, exact;		/* expected */
+	int target;
+};
+
+#define EVEN { 100, 100, 100, 100, 100, 100 }
+
+static const struct row rows[] = {
+	/* even, and within the tolerance of 10 % and 2 */
+	{ 4, { 50, 50, 50, 50 }, EVEN, { 0 }, 0, 0, 0, -1 },
+	{ 4, { 56, 48, 48, 48 }, EVEN, { 0 }, 0, 0, 6, 1 },
+	{ 2, { 3, 1 }, EVEN, { 0 }, 0, 0, 1, 1 },
+	/* three times as many as each other */
+	{ 4, { 300, 100, 100, 100 }, EVEN, { 0 }, 0, 150, 150, 1 },
+	{ 4, { 300, 100, 100, 100 }, EVEN, { 0 }, 1, 0, 0, 2 },
+	/* who lacks most comes first */
+	{ 4, { 300, 120, 80, 100 }, EVEN, { 0 }, 0, 150, 150, 2 },
+	/* weights: shares of 100 and 300 */
+	{ 2, { 100, 300 }, { 100, 300 }, { 0 }, 1, 0, 0, -1 },
+	{ 2, { 200, 200 }, { 100, 300 }, { 0 }, 0, 100, 100, 1 },
+	/* a drained slot gives all it has */
+	{ 3, { 10, 40, 40 }, { 0, 100, 100 }, { 0 }, 0, 10, 10, 1 },
+	/* one that stands still gets nothing, and the others share its part */
+	{ 3, { 90, 0, 30 }, EVEN, { false, true, false }, 0, 30, 30, 2 },
+	/* nobody to take anything */
+	{ 2, { 90, 0 }, EVEN, { false, true }, 0, 0, 0, -1 },
+	{ 1, { 90 }, EVEN, { 0 }, 0, 0, 0, -1 },
+	{ 2, { 0, 0 }, EVEN, { 0 }, 0, 0, 0, -1 },
+	{ 2, { 90, 0 }, { 0, 0 }, { 0 }, 0, 0, 0, -1 },
+};
+
+static void fill(struct rebalance_view *v, const struct row *row)
+{
+	v->count = row->count;
+	for (unsigned i = 0; i < row->count; i++) {
+		v->slots[i].live = row->live[i];
+		v->slots[i].weight = row->weight[i];
+		v->slots[i].can_take = !row->cannot_take[i] && row->weight[i];
+	}
+}
+
+static void rebalance__knows_excess_and_target(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		static struct rebalance_view v;
+
+		fill(&v, &rows[i]);
+		assert_int_equal(rebalance_excess(&v, rows[i].self, false), rows[i].excess);
+		assert_int_equal(rebalance_excess(&v, rows[i].self, true), rows[i].exact);
+		assert_int_equal(rebalance_target(&v, rows[i].self), rows[i].target);
+	}
+}
+
+/* Every slot moves what it has too much, one after the other: it ends, and even. */
+static void rebalance__ends_even(void **state)
+{
+	static struct rebalance_view v;
+	unsigned rounds = 0;
+	bool has_moved = true;
+
+	v.count = 64;
+	for (unsigned i = 0; i < v.count; i++)
+		v.slots[i] = (struct rebalance_slot){ i * i % 977, 100, true };
+	while (has_moved) {
+		has_moved = false;
+		assert_true(++rounds < 5);
+		for (unsigned i = 0; i < v.count; i++) {
+			for (unsigned n = rebalance_excess(&v, i, true); n > 0; n--) {
+				int target = rebalance_target(&v, i);
+
+				if (target < 0)
+					break;
+				v.slots[i].live--;
+				v.slots[target].live++;
+				has_moved = true;
+			}
+		}
+	}
+	for (unsigned i = 1; i < v.count; i++)
+		assert_true(v.slots[i].live + 1 >= v.slots[0].live &&
+			    v.slots[0].live + 1 >= v.slots[i].live);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rebalance__knows_excess_and_target),
+		cmocka_unit_test(rebalance__ends_even),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

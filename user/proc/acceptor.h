@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Takes connections from the listening sockets of one slot and counts them there.
+ *
+ * Out of descriptors or memory, or at the limit of connections, accepting pauses: the queue of the kernel holds who
+ * comes, nothing spins, and accepting goes on as soon as a connection closes (or after 100 ms).  If descriptors are
+ * still short then, connections that wait between requests are closed to make room; when there is none, a descriptor
+ * kept in reserve serves to answer one waiting client with 503 each time.
+ */
+#ifndef SLUICE_PROC_ACCEPTOR_H
+#define SLUICE_PROC_ACCEPTOR_H
+
+#include "http/server.h"
+#include "net/steer.h"
+
+struct acceptor_socket {
+	struct io io;
+	struct acceptor *acceptor;
+};
+
+struct acceptor {
+	struct loop *loop;
+	struct server *server;
+	struct steer_slot *slot;
+	struct stats_block *stats;
+	unsigned max_count;		/* connections */
+	unsigned socket_count;
+	struct acceptor_socket *sockets;
+	struct job job;			/* accept on every socket */
+	struct timer timer;		/* while paused */
+	int reserve_fd;
+	bool is_paused;
+	bool is_starved;		/* the pause came from a lack of descriptors or memory */
+};
+
+/* `fds`: this slot's socket of each listen address; stay the caller's.  0 or -errno. */
+int acceptor_start(struct acceptor *a, const int *fds, unsigned count);
+/* Takes what still waits in the queues, then forgets the sockets (does not close them). Harmless twice. */
+void acceptor_drain(struct acceptor *a);
+/* A connection has gone: its count, and room for another. */
+void acceptor_on_closed(struct acceptor *a);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every section and key of the configuration, once: what the scanner knows, what libconfuse is
+ * told, how a value is converted, its range and default, and what `config_dump` prints.
+ * docs/configuration.md is checked against it.
+ */
+#ifndef SLUICE_PROC_CONFIG_SCHEMA_H
+#define SLUICE_PROC_CONFIG_SCHEMA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+enum config_section_id {
+	CONFIG_ROOT,
+	CONFIG_STEERING,
+	CONFIG_LISTEN,
+	CONFIG_SITE,
+	CONFIG_ROUTE,
+	CONFIG_LOG,
+	CONFIG_TIMEOUTS,
+	CONFIG_LIMITS,
+	CONFIG_FILES_CACHE,
+	CONFIG_SECTION_COUNT,
+};
+
+enum config_kind {
+	KIND_BOOL,     /* bool */
+	KIND_COUNT,    /* int, unsigned or uint64_t by `width` */
+	KIND_SIZE,     /* the same, in bytes */
+	KIND_DURATION, /* the same, in `unit_ns` */
+	KIND_CHOICE,   /* an enum: index into `choices` */
+	KIND_TEXT,     /* char * */
+	KIND_LIST,     /* char ** at `offset`, unsigned at `count_offset` */
+	KIND_HANDLER,  /* struct config_route: value, and `handler` as its kind */
+};
+
+/* Writes into why what is wrong with the text ("must be an absolute path"), or leaves it alone. */
+typedef void (*config_text_check)(const char *text, char *why, size_t size);
+
+struct config_key {
+	const char *name;
+	enum config_kind kind;
+	uint16_t offset, width; /* of the field in the section's struct */
+	uint16_t count_offset;
+	bool is_inverted;    /* KIND_BOOL: the field says the opposite */
+	uint8_t handler;     /* enum route_kind */
+	uint8_t route_kinds; /* bits of enum route_kind the key goes with; 0: all */
+	uint64_t min, max;   /* of the field, in its unit */
+	uint64_t unit_ns;
+	const char *zero; /* word for 0 or NULL: "auto", "off"; where it is "off", 0 may be written
+			     too */
+	const char *initial;	    /* the default as it would be written; NULL: none */
+	const char *const *choices; /* NULL-terminated */
+	config_text_check check;
+};
+
+struct config_section {
+	const char *name; /* of the root "" */
+	enum config_section_id parent;
+	const char *title; /* how the title is written: "\"ADDR:PORT\""; NULL: takes none, is there
+			      once */
+	const char *title_word; /* what the title is: "an address" */
+	const struct config_key *keys;
+	unsigned key_count;
+};
+
+extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
+
+const struct config_key *config_key_find(enum config_section_id section, struct span name);
+/* The section of that name directly within `parent`; CONFIG_ROOT: there is none. */
+enum config_section_id config_section_find(enum config_section_id parent, struct span name);
+/* Key or section of this name in there? */
+bool config_is_known(enum config_section_id section, struct span name);
+/* "at top level", "in listen". */
+const char *config_section_where(enum config_section_id section);
+
+#define CONFIG_HINT_TEXT 320
+/*
+ * How to go on after an unknown name, to be put behind "unknown key 'x' in listen": "; did you mean
+ * 'y'?",
+ * "; it belongs in log", "; known here: ...".  Returns out.
+ */
+char *config_unknown_hint(enum config_section_id section, struct span name,
+			  char out[CONFIG_HINT_TEXT]);
+
+/* Checks of texts, config_text.c. */
+void config_check_user(const char *text, char *why, size_t size);
+void config_check_control(const char *text, char *why, size_t size);
+void config_check_pin(const char *text, char *why, size_t size);
+void config_check_access(const char *text, char *why, size_t size);
+void config_check_folder(const char *text, char *why, size_t size);
+void config_check_redirect(const char *text, char *why, size_t size);
+void config_check_type(const char *text, char *why, size_t size);
+void config_check_server(const char *text, char *why, size_t size);
+void config_check_file_name(const char *text, char *why, size_t size);
+void config_check_prefix(const char *text, char *why, size_t size);
+void config_check_site_name(const char *text, char *why, size_t size);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving established connections; see rebalance.h. */
+#include "proc/rebalance.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "net/fd_pass.h"
+
+/* A quarter of the excess a round: two hot workers that pick the same cool one must not make it hot. */
+#define ROUND_PART    4u
+#define ROUND_MIN     8u
+/* A worker that has not moved for this long while it was awake gets nothing. */
+#define FRESH_NS      (50 * NS_PER_MS)
+/* At most one reply in this many asks its client to come back. */
+#define CLOSE_ONE_IN  20u
+/* Messages taken from the inbox in one go. */
+#define INBOX_BATCH   64u
+
+/* Inboxes ----------------------------------------------------------------------------------------------------- */
+
+int inboxes_open(struct inboxes *in, unsigned count)
+{
+	size_t size = STEER_MAX_SLOTS * sizeof(*in->waiting);
+
+	in->fds = calloc(count, sizeof(*in->fds));
+	in->waiting = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!in->fds || in->waiting == MAP_FAILED) {
+		in->waiting = in->waiting == MAP_FAILED ? NULL : in->waiting;
+		inboxes_close(in);
+		return -ENOMEM;
+	}
+	for (in->count = 0; in->count < count; in->count++) {
+		int err = fd_pass_pair(in->fds[in->count]);
+
+		if (err) {
+			inboxes_close(in);
+			return err;
+		}
+	}
+	return 0;
+}
+
+void inboxes_close(struct inboxes *in)
+{
+	for (unsigned i = 0; i < in->count; i++) {
+		close(in->fds[i][0]);
+		close(in->fds[i][1]);
+	}
+	if (in->waiting)
+		munmap(in->waiting, STEER_MAX_SLOTS * sizeof(*in->waiting));
+	in->waiting = NULL;
+	free(in->fds);
+	in->fds = NULL;
+	in->count = 0;
+}
+
+/* Plan -------------------------------------------------------------------------------------------------------- */
+
+/* Rounded up: shares sum to at least the total, so that nobody is above its share when all are even. */
+static uint64_t share_of(const struct rebalance_view *v, unsigned slot)
+{
+	uint64_t total = 0, weights = 0;
+
+	for (unsigned i = 0; i < v->count; i++) {
+		total += v->slots[i].live;
+		weights += v->slots[i].can_take ? v->slots[i].weight : 0;
+	}
+	if (!v->slots[slot].can_take || weights == 0)
+		return 0;
+	return (total * v->slots[slot].weight + weights - 1) / weights;
+}
+
+unsigned rebalance_excess(const struct rebalance_view *v, unsigned self, bool is_exact)
+{
+	uint64_t live = v->slots[self].live;
+	uint64_t share = share_of(v, self);
+	uint64_t tolerated = is_exact ? share : share + share / 10 + 2;
+
+	/* A drained slot has no share: its connections go, as long as anybody takes them. */
+	if (live <= (v->slots[self].weight ? tolerated : 0) || rebalance_target(v, self) < 0)
+		return 0;
+	return (unsigned)(live - share);
+}
+
+int rebalance_target(const struct rebalance_view *v, unsigned self)
+{
+	int64_t most = 0;
+	int target = -1;
+
+	for (unsigned i = 0; i < v->count; i++) {
+		int64_t lacking = (int64_t)share_of(v, i) - v->slots[i].live;
+
+		if (i != self && v->slots[i].can_take && lacking > most) {
+			most = lacking;
+			target = (int)i;
+		}
+	}
+	return target;
+}
+
+/* Moving ------------------------------------------------------------------------------------------------------ */
+
+static void look(const struct rebalancer *r, struct rebalance_view *v)
+{
+	uint64_t now_ns = clock_ns();
+
+	v->count = steer_slot_count(r->steer);
+	for (unsigned i = 0; i < v->count; i++) {
+		const struct steer_slot *slot = steer_slot(r->steer, i);
+		uint64_t stamp_ns = __atomic_load_n(&slot->stamp_ns, __ATOMIC_RELAXED);
+		bool is_moving = slot->is_waiting || now_ns < stamp_ns + FRESH_NS;
+
+		v->slots[i].live = __atomic_load_n(&slot->live, __ATOMIC_RELAXED) +
+				   __atomic_load_n(&r->inboxes->waiting[i], __ATOMIC_RELAXED);
+		v->slots[i].weight = steer_weight(r->steer, i);
+		v->slots[i].can_take = slot->is_up && slot->pid && v->slots[i].weight &&
+				       (is_moving || i == r->slot);
+	}
+}
+
+struct parcel_target {
+	struct rebalancer *rebalancer;
+	int slot;
+};
+
+static int send_parcel(void *ctx, int fd, const struct server_guest *guest)
+{
+	struct parcel_target *t = ctx;
+	const struct inboxes *in = t->rebalancer->inboxes;
+	uint32_t *waiting = &in->waiting[t->slot];
+	ssize_t n;
+
+	/* Counted first: the other side may take it, and count it off, before this process runs on. */
+	__atomic_fetch_add(waiting, 1, __ATOMIC_RELAXED);
+	n = fd_pass_send(in->fds[t->slot][1], guest, sizeof(*guest), fd);
+	if (n >= 0)
+		return 0;
+	__atomic_fetch_sub(waiting, 1, __ATOMIC_RELAXED);
+	return (int)n;
+}
+
+/* Moves up to `count`; how many went. */
+static unsigned move(struct rebalancer *r, struct rebalance_view *v, unsigned count)
+{
+	unsigned moved = 0;
+
+	while (moved < count) {
+		struct parcel_target t = { r, rebalance_target(v, r->slot) };
+
+		if (t.slot < 0 || server_hand_over(r->server, send_parcel, &t) <= 0)
+			break;
+		v->slots[t.slot].live++;
+		v->slots[r->slot].live--;
+		moved++;
+	}
+	r->stats->moved_out += moved;
+	return moved;
+}
+
+static void run_round(struct rebalancer *r)
+{
+	uint64_t requests = r->stats->requests;
+	uint64_t close_max = (requests - r->requests_before) / CLOSE_ONE_IN;
+	struct rebalance_view v;
+	unsigned excess, wanted, moved;
+
+	look(r, &v);
+	excess = rebalance_excess(&v, r->slot, r->is_asked);
+	wanted = MIN(excess, MAX(excess / ROUND_PART, ROUND_MIN));
+	moved = move(r, &v, wanted);
+	r->requests_before = requests;
+	r->server->close_quota = (unsigned)MIN(wanted - moved, close_max);
+	if (excess > moved)
+		loop_timer_start(r->server->loop, &r->timer, REBALANCE_EVERY_MS);
+	else
+		r->is_asked = false;
+}
+
+static void on_timer(struct timer *t)
+{
+	run_round(container_of(t, struct rebalancer, timer));
+}
+
+void rebalancer_on_turn(struct rebalancer *r)
+{
+	uint64_t now_ms = r->server->loop->now_ms;
+	struct rebalance_view v;
+
+	if (!r->is_auto || now_ms < r->checked_ms + REBALANCE_EVERY_MS ||
+	    timer_is_active(&r->timer))
+		return;
+	r->checked_ms = now_ms;
+	look(r, &v);
+	/* Not from here: a batch of events is about to be walked. */
+	if (rebalance_excess(&v, r->slot, false))
+		loop_timer_start(r->server->loop, &r->timer, 1);
+}
+
+void rebalancer_ask(struct rebalancer *r)
+{
+	r->is_asked = true;
+	if (!timer_is_active(&r->timer))
+		loop_timer_start(r->server->loop, &r->timer, 1);
+}
+
+/* Taking ------------------------------------------------------------------------------------------------------ */
+
+static void on_inbox(struct io *io, uint32_t events)
+{
+	struct rebalancer *r = container_of(io, struct rebalancer, inbox);
+
+	for (unsigned i = 0; i < INBOX_BATCH; i++) {
+		struct server_guest guest;
+		int fd;
+		ssize_t n = fd_pass_receive(io->fd, &guest, sizeof(guest), &fd);
+
+		if (n < 0)
+			return;
+		if (fd < 0)
+			continue;
+		__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
+		if (n != sizeof(guest)) {
+			close(fd);
+			continue;
+		}
+		r->stats->moved_in++;
+		steer_adopted(steer_slot(r->steer, r->slot));
+		if (server_adopt(r->server, fd, &guest) < 0) {
+			r->stats->closed[CLOSE_MEMORY]++;
+			steer_closed(steer_slot(r->steer, r->slot));
+		}
+	}
+}
+
+int rebalancer_start(struct rebalancer *r, struct loop *loop)
+{
+	timer_init(&r->timer, on_timer);
+	r->checked_ms = loop->now_ms;
+	r->requests_before = r->stats->requests;
+	io_init(&r->inbox, r->inboxes->fds[r->slot][0], on_inbox);
+	/* Level-triggered: a batch may leave messages behind. */
+	return loop_add(loop, &r->inbox, EPOLLIN, true);
+}
+
+void rebalancer_stop(struct rebalancer *r, struct loop *loop)
+{
+	r->is_auto = false;
+	loop_timer_stop(loop, &r->timer);
+	loop_remove(loop, &r->inbox);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Established connections move from a hot worker to a cool one.  Steering places new connections only: when clients of
+ * one worker leave, or a slot comes back from a drain, the others keep what they have until this evens it out.
+ *
+ * Each worker looks at the slots' live counts, at most every REBALANCE_EVERY_MS and only when it is awake anyway.  Its
+ * fair share is the total in proportion to the slots' weights.  Above share + 10 % + 2 it hands connections that wait
+ * between two requests to the slots furthest below their share: descriptor and peer address in one message
+ * (SCM_RIGHTS) to the inbox of the slot.  What the client has sent meanwhile lies in the socket and moves with it, so no
+ * request is lost.  Where too few connections wait, `Connection: close` on at most one reply in twenty makes clients
+ * come back and be steered anew.
+ *
+ * The inboxes belong to the master and outlive any worker, as the listening sockets do: a connection in an inbox whose
+ * worker has died is taken by the next one.
+ */
+#ifndef SLUICE_PROC_REBALANCE_H
+#define SLUICE_PROC_REBALANCE_H
+
+#include "http/server.h"
+#include "net/steer.h"
+
+#define REBALANCE_EVERY_MS 100
+
+/* One Unix socket pair for each slot. */
+struct inboxes {
+	unsigned count;
+	int (*fds)[2];		/* [0] is read by the slot's worker, [1] written by the others */
+	/*
+	 * Connections that lie in each inbox, in shared memory: they are in nobody's live count, and a plan that did not
+	 * see them would send more and more to a worker that is slow to take them.
+	 */
+	uint32_t *waiting;
+};
+
+int inboxes_open(struct inboxes *in, unsigned count);
+/* Harmless when never opened. */
+void inboxes_close(struct inboxes *in);
+
+/* Counts at one moment, for the plan. */
+struct rebalance_view {
+	unsigned count;
+	struct rebalance_slot {
+		uint32_t live, weight;
+		bool can_take;		/* up, moving, not drained */
+	} slots[STEER_MAX_SLOTS];
+};
+
+/* How many connections `self` has above its share; 0 within the tolerance (`is_exact`: without tolerance). */
+unsigned rebalance_excess(const struct rebalance_view *v, unsigned self, bool is_exact);
+/* The slot furthest below its share, -1 when none is. The caller counts what it sends in the view. */
+int rebalance_target(const struct rebalance_view *v, unsigned self);
+
+struct rebalancer {
+	struct server *server;
+	struct steer *steer;
+	const struct inboxes *inboxes;
+	struct stats_block *stats;
+	unsigned slot;
+	bool is_auto;
+	bool is_asked;			/* on demand: to the exact share, once */
+	uint64_t checked_ms;
+	uint64_t requests_before;	/* at the last round */
+	struct timer timer;
+	struct io inbox;
+};
+
+/* 0 or -errno. */
+int rebalancer_start(struct rebalancer *r, struct loop *loop);
+void rebalancer_stop(struct rebalancer *r, struct loop *loop);
+/* Cheap; to be called in each turn of the loop. */
+void rebalancer_on_turn(struct rebalancer *r);
+/* Now, whatever the mode. */
+void rebalancer_ask(struct rebalancer *r);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From numbers to the JSON of `status --json`.  Its names are a contract: fields are added, never
+ * renamed.
+ */
+#include "proc/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+/* An object being filled; once something failed it stays failed. */
+struct filler {
+	json_t *object;
+	bool has_failed;
+};
+
+static struct filler fill_new(void)
+{
+	json_t *object = json_object();
+
+	return (struct filler){object, !object};
+}
+
+/* Takes the value over; NULL fails. */
+static void fill(struct filler *f, const char *name, json_t *value)
+{
+	if (json_object_set_new(f->object, name, value) < 0)
+		f->has_failed = true;
+}
+
+static void fill_u64(struct filler *f, const char *name, uint64_t value)
+{
+	fill(f, name, json_integer((json_int_t)value));
+}
+
+/* File names need not be UTF-8, JSON must be: other bytes show as '?'.  NULL becomes null. */
+static json_t *text(const char *s)
+{
+	json_t *value;
+	char *copy;
+
+	if (!s)
+		return json_null();
+	value = json_string(s);
+	if (value)
+		return value;
+	copy = strdup(s);
+	for (char *c = copy; c && *c; c++) {
+		if (*c & 0x80)
+			*c = '?';
+	}
+	value = copy ? json_string(copy) : NULL;
+	free(copy);
+	return value;
+}
+
+static json_t *fill_end(struct filler *f)
+{
+	if (!f->has_failed)
+		return f->object;
+	json_decref(f->object);
+	return NULL;
+}
+
+const char *status_worker_state(uint32_t state)
+{
+	static const char *const names[] = {
+		[WORKER_DOWN] = "down",
+		[WORKER_STARTING] = "starting",
+		[WORKER_RUNNING] = "running",
+		[WORKER_DRAINING] = "draining",
+	};
+
+	return state < ARRAY_LEN(names) ? names[state] : "unknown";
+}
+
+/* Counters that the JSON shows under their own names, for each worker and in the totals. */
+static const struct {
+	const char *name;
+	size_t offset;
+} counters[] = {
+#define COUNTER(field)                                                                             \
+	{                                                                                          \
+#field, offsetof(struct stats_block, field)                                        \
+	}
+	COUNTER(accepted),	COUNTER(requests),	COUNTER(stalls),
+	COUNTER(restarts),	COUNTER(bytes_in),	COUNTER(bytes_out),
+	COUNTER(accept_errors), COUNTER(accept_pauses), COUNTER(keepalive_reuses),
+	COUNTER(timeouts),	COUNTER(stale_events),	COUNTER(log_lost),
+	COUNTER(moved_in),	COUNTER(moved_out),
+	COUNTER(stall_kills),	COUNTER(rescued),
+#undef COUNTER
+};
+
+static uint64_t *counter_of(struct stats_block *b, size_t i)
+{
+	return (uint64_t *)((char *)b + counters[i].offset);
+}
+
+static json_t *status_classes(const struct stats_block *b)
+{
+	static const char *const names[] = {"aborted", "1xx", "2xx", "3xx", "4xx", "5xx"};
+	struct filler f = fill_new();
+
+	_Static_assert(ARRAY_LEN(names) == ARRAY_LEN(b->status), "one name for each class");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		fill_u64(&f, names[i], b->status[i]);
+	return fill_end(&f);
+}
+
+static json_t *close_reasons(const struct stats_block *b)
+{
+#define X(id, name) [id] = name,
+	static const char *const names[] = {CLOSE_REASONS(X)};
+#undef X
+	struct filler f = fill_new();
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		fill_u64(&f, names[i], b->closed[i]);
+	return fill_end(&f);
+}
+
+static void fill_counters(struct filler *f, struct stats_block *b, bool has_buckets)
+{
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		fill_u64(f, counters[i].name, *counter_of(b, i));
+	fill(f, "status", status_classes(b));
+	fill(f, "closed", close_reasons(b));
+	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
+}
+
+static json_t *worker(unsigned index, const struct status_slot *slot, struct stats_block *b,
+		      bool has_buckets)
+{
+	struct filler f = fill_new();
+
+	fill_u64(&f, "slot", index);
+	fill_u64(&f, "cpu", slot->cpu);
+	fill_u64(&f, "pid", slot->pid);
+	fill(&f, "state",
+	     json_string(slot->is_stalled && b->state == WORKER_RUNNING
+				 ? "stalled"
+				 : status_worker_state(b->state)));
+	fill_u64(&f, "live", slot->live);
+	fill_u64(&f, "reserved", slot->reserved);
+	fill_u64(&f, "pending", slot->pending);
+	fill_u64(&f, "weight", slot->weight);
+	fill_u64(&f, "generation", b->generation);
+	fill(&f, "up", json_boolean(slot->is_up));
+	fill(&f, "waiting", json_boolean(slot->is_waiting));
+	fill_u64(&f, "stamp_age_ms", slot->stamp_age_ns / NS_PER_MS);
+	fill_counters(&f, b, has_buckets);
+	return fill_end(&f);
+}
+
+static void add_block(struct stats_block *to, struct stats_block *from)
+{
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		*counter_of(to, i) += *counter_of(from, i);
+	for (size_t i = 0; i < ARRAY_LEN(to->status); i++)
+		to->status[i] += from->status[i];
+	for (size_t i = 0; i < ARRAY_LEN(to->closed); i++)
+		to->closed[i] += from->closed[i];
+	hist_merge(&to->latency_us, &from->latency_us);
+}
+
+/* `workers` and, from the same copy of the counters, `totals`: their sums agree. */
+static void fill_workers(struct filler *f, const struct status_source *src,
+			 const struct status_steering *st)
+{
+	struct stats_block sum = {0};
+	struct filler totals = fill_new();
+	uint64_t live = 0, reserved = 0;
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < st->slot_count; i++) {
+		struct stats_block copy = src->stats[i];
+
+		if (json_array_append_new(list, worker(i, &st->slots[i], &copy, src->has_buckets)) < 0)
+			f->has_failed = true;
+		add_block(&sum, &copy);
+		live += st->slots[i].live;
+		reserved += st->slots[i].reserved;
+	}
+	fill_u64(&totals, "live", live);
+	fill_u64(&totals, "reserved", reserved);
+	fill_counters(&totals, &sum, false);
+	fill(f, "workers", list);
+	fill(f, "totals", fill_end(&totals));
+}
+
+static json_t *verdicts(const struct steer_verdicts *v, uint64_t *ret_runs)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} all[] = {
+		{"steered", v->steered},	 {"hashed", v->hashed},
+		{"cookie_ack", v->cookie_ack},	 {"migrated", v->migrated},
+		{"all_stalled", v->all_stalled}, {"no_socket", v->no_socket},
+		{"bad_config", v->bad_config},	 {"short_header", v->short_header},
+	};
+	struct filler f = fill_new();
+
+	_Static_assert(sizeof(all) / sizeof(all[0]) * 8 == sizeof(*v), "every verdict has a name");
+	*ret_runs = 0;
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		fill_u64(&f, all[i].name, all[i].count);
+		*ret_runs += all[i].count;
+	}
+	return fill_end(&f);
+}
+
+static json_t *steering(const struct status_steering *st, const char *pin)
+{
+	struct filler f = fill_new();
+	uint64_t runs;
+
+	fill(&f, "policy", text(st->policy));
+	fill(&f, "active", json_boolean(st->is_active));
+	fill(&f, "why", text(st->is_active ? NULL : st->why));
+	fill(&f, "can_migrate", json_boolean(st->can_migrate));
+	fill(&f, "pin", text(st->is_active && !st->pin_error ? pin : NULL));
+	fill(&f, "pin_error", text(st->pin_error));
+	fill(&f, "verdicts", verdicts(&st->verdicts, &runs));
+	fill_u64(&f, "runs", runs);
+	fill_u64(&f, "program_runs", st->program_runs);
+	return fill_end(&f);
+}
+
+static json_t *listens(const struct listener *l, unsigned count)
+{
+	json_t *list = json_array();
+	char address[SOCK_ADDR_TEXT];
+
+	for (unsigned i = 0; i < count; i++) {
+		struct filler f = fill_new();
+
+		fill(&f, "address", text(sock_addr_print(&l[i].addr, address)));
+		fill(&f, "steered", json_boolean(l[i].is_steered));
+		if (json_array_append_new(list, fill_end(&f)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+json_t *status_json(const struct status_source *src, const struct status_steering *st)
+{
+	struct filler f = fill_new();
+	uint64_t up_ns = src->now_ns > src->started_ns ? src->now_ns - src->started_ns : 0;
+
+	fill(&f, "version", text(src->version));
+	fill_u64(&f, "pid", src->pid);
+	fill_u64(&f, "uptime_s", up_ns / NS_PER_SEC);
+	fill_u64(&f, "generation", src->generation);
+	fill(&f, "state", text(src->state));
+	fill(&f, "config", text(src->config));
+	fill(&f, "control", text(src->control));
+	fill_workers(&f, src, st);
+	fill(&f, "steering", steering(st, src->pin));
+	fill(&f, "listen", listens(src->listens, src->listen_count));
+	return fill_end(&f);
+}

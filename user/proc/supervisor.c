@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* One worker in each slot; see supervisor.h. */
+#include "proc/supervisor.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "net/fd_pass.h"
+#include "proc/worker.h"
+
+#define BACKOFF_FIRST_MS 100u
+#define BACKOFF_LAST_MS	 10000u
+#define HEALTHY_MS	 1000u
+
+static void close_channel(struct supervised *w)
+{
+	if (w->channel.fd < 0)
+		return;
+	loop_remove(w->supervisor->loop, &w->channel);
+	close(w->channel.fd);
+	w->channel.fd = -1;
+}
+
+static bool are_all_ready(const struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (!s->workers[i].is_ready)
+			return false;
+	return true;
+}
+
+static void on_channel(struct io *io, uint32_t events)
+{
+	struct supervised *w = container_of(io, struct supervised, channel);
+	struct supervisor *s = w->supervisor;
+
+	for (;;) {
+		char byte;
+		int fd;
+		ssize_t n = fd_pass_receive(io->fd, &byte, sizeof(byte), &fd);
+
+		if (fd >= 0)
+			close(fd);
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0) {
+			/* SIGCHLD tells the rest. */
+			close_channel(w);
+			return;
+		}
+		if (byte == CHANNEL_READY && !w->is_ready) {
+			w->is_ready = true;
+			s->was_ready = s->was_ready || are_all_ready(s);
+			s->ops->on_ready(s->owner, w->slot, are_all_ready(s));
+		}
+	}
+}
+
+/* A sibling's end of a channel in this process would keep that sibling from seeing the master go. */
+static void run_child(struct supervised *w, const int pair[2])
+{
+	struct supervisor *s = w->supervisor;
+
+	close(pair[0]);
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->workers[i].channel.fd >= 0)
+			close(s->workers[i].channel.fd);
+	exit(s->ops->run_child(s->owner, w->slot, pair[1]));
+}
+
+static int start_worker(struct supervised *w)
+{
+	struct supervisor *s = w->supervisor;
+	int pair[2];
+	int err = fd_pass_pair(pair);
+
+	if (err)
+		return err;
+	s->ops->on_start(s->owner, w->slot);
+	fflush(NULL);
+	w->pid = fork();
+	if (w->pid < 0) {
+		err = -errno;
+		w->pid = 0;
+		close(pair[0]);
+		close(pair[1]);
+		return err;
+	}
+	if (w->pid == 0)
+		run_child(w, pair);
+	close(pair[1]);
+	w->is_ready = false;
+	w->started_ms = s->loop->now_ms;
+	io_init(&w->channel, pair[0], on_channel);
+	err = loop_add(s->loop, &w->channel, EPOLLIN, false);
+	s->ops->on_started(s->owner, w->slot, w->pid);
+	return err;
+}
+
+static unsigned backoff_ms(const struct supervised *w)
+{
+	unsigned shift = MIN(w->failures - 1, 10u);
+
+	return w->failures == 0 ? 0 : MIN(BACKOFF_FIRST_MS << shift, BACKOFF_LAST_MS);
+}
+
+static void on_restart(struct timer *t)
+{
+	struct supervised *w = container_of(t, struct supervised, restart);
+
+	struct supervisor *s = w->supervisor;
+	unsigned delay_ms;
+	char how[96];
+	int err;
+
+	w->restarts++;
+	err = start_worker(w);
+	if (!err || w->pid)
+		return;
+	/* No process to be had now: like a worker that died at once, so that its slot is not chosen meanwhile. */
+	w->failures++;
+	delay_ms = backoff_ms(w);
+	loop_timer_start(s->loop, &w->restart, delay_ms);
+	snprintf(how, sizeof(how), "did not start: %s", strerror(-err));
+	s->ops->on_gone(s->owner, w->slot, 0, how, (long)delay_ms);
+}
+
+int supervisor_start(struct supervisor *s, unsigned count)
+{
+	int err = 0;
+
+	s->workers = calloc(count, sizeof(*s->workers));
+	if (!s->workers)
+		return -ENOMEM;
+	s->count = count;
+	for (unsigned i = 0; i < count; i++) {
+		s->workers[i].supervisor = s;
+		s->workers[i].slot = i;
+		s->workers[i].channel.fd = -1;
+		timer_init(&s->workers[i].restart, on_restart);
+	}
+	for (unsigned i = 0; i < count && !err; i++)
+		err = start_worker(&s->workers[i]);
+	return err;
+}
+
+static void describe(int status, char *out, size_t size)
+{
+	if (WIFSIGNALED(status))
+		snprintf(out, size, "killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
+}
+
+static bool is_empty(const struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->workers[i].pid)
+			return false;
+	return true;
+}
+
+static void on_death(struct supervised *w, int status)
+{
+	struct supervisor *s = w->supervisor;
+	pid_t pid = w->pid;
+	long delay_ms = -1;
+	char how[48];
+
+	describe(status, how, sizeof(how));
+	w->pid = 0;
+	w->is_ready = false;
+	close_channel(w);
+	if (s->loop->now_ms - w->started_ms >= HEALTHY_MS)
+		w->failures = 0;
+	if (!s->is_stopping) {
+		delay_ms = (long)backoff_ms(w);
+		w->failures++;
+		loop_timer_start(s->loop, &w->restart, (uint64_t)delay_ms);
+	}
+	s->ops->on_gone(s->owner, w->slot, pid, how, delay_ms);
+	if (s->is_stopping && is_empty(s))
+		s->ops->on_empty(s->owner);
+}
+
+void supervisor_reap(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->count; i++) {
+		struct supervised *w = &s->workers[i];
+		int status;
+
+		if (w->pid && waitpid(w->pid, &status, WNOHANG) == w->pid)
+			on_death(w, status);
+	}
+}
+
+void supervisor_stop(struct supervisor *s, int signal)
+{
+	bool was_stopping = s->is_stopping;
+
+	s->is_stopping = true;
+	for (unsigned i = 0; i < s->count; i++) {
+		loop_timer_stop(s->loop, &s->workers[i].restart);
+		if (s->workers[i].pid)
+			kill(s->workers[i].pid, signal);
+	}
+	if (!was_stopping && is_empty(s))
+		s->ops->on_empty(s->owner);
+}
+
+void supervisor_fini(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->count; i++) {
+		loop_timer_stop(s->loop, &s->workers[i].restart);
+		close_channel(&s->workers[i]);
+	}
+	free(s->workers);
+	s->workers = NULL;
+	s->count = 0;
+}

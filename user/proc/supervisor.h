@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keeps one worker process in each slot: forks, reaps, restarts with back-off.  The first death of a healthy worker is
+ * answered at once; one that dies again and again waits 100 ms, 200 ms ... 10 s.  A worker that has lived for a second
+ * counts as healthy again.  Children are known by pid; nothing else is ever signalled.
+ */
+#ifndef SLUICE_PROC_SUPERVISOR_H
+#define SLUICE_PROC_SUPERVISOR_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "net/loop.h"
+
+struct supervisor;
+
+struct supervised {
+	struct supervisor *supervisor;
+	unsigned slot;
+	pid_t pid;			/* 0: none */
+	bool is_ready;
+	unsigned failures;		/* deaths in a row */
+	unsigned restarts;		/* in total */
+	uint64_t started_ms;
+	struct io channel;		/* fd -1: none */
+	struct timer restart;
+};
+
+struct supervisor_ops {
+	/* Just before the fork: the slot is to be made ready for a new worker. */
+	void (*on_start)(void *owner, unsigned slot);
+	/* In the parent after it. */
+	void (*on_started)(void *owner, unsigned slot, pid_t pid);
+	/* In the child; runs the worker and returns its exit status. Other workers' channels are closed already. */
+	int (*run_child)(void *owner, unsigned slot, int channel_fd);
+	/* A worker said that it serves; `all_ready`: so do all. */
+	void (*on_ready)(void *owner, unsigned slot, bool all_ready);
+	/* A worker is gone. `how`: "exited with status 1", "killed by signal 9"; `will_restart_ms`: -1 = not. */
+	void (*on_gone)(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms);
+	/* The last one is gone after supervisor_stop(). */
+	void (*on_empty)(void *owner);
+};
+
+struct supervisor {
+	struct loop *loop;
+	const struct supervisor_ops *ops;
+	void *owner;
+	unsigned count;
+	struct supervised *workers;
+	bool is_stopping;
+	bool was_ready;			/* all workers were ready once */
+};
+
+/* Starts `count` workers.  0 or -errno; those started are then to be stopped. */
+int supervisor_start(struct supervisor *s, unsigned count);
+/* Call on SIGCHLD. */
+void supervisor_reap(struct supervisor *s);
+/* No more restarts; the signal goes to every worker.  May be called again with a harder signal. */
+void supervisor_stop(struct supervisor *s, int signal);
+void supervisor_fini(struct supervisor *s);
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* The worker process; see worker.h. */
+#include "proc/worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/logfile.h"
+#include "net/fd_pass.h"
+#include "proc/acceptor.h"
+#include "proc/cpus.h"
+#include "proc/rescue.h"
+
+struct worker {
+	const struct worker_options *opt;
+	struct loop loop;
+	struct server server;
+	struct acceptor acceptor;
+	struct rebalancer rebalancer;
+	struct steer_slot *slot;
+	struct logfile log;
+	struct timer log_timer;
+	struct timer drain_timer;
+	struct io signal_io;
+	struct io channel_io;
+	uint64_t stale_noted;		/* of loop.stale_count, in the statistics already */
+	bool is_draining;
+};
+
+/* Descriptors that are neither connections nor cached files: epoll, signals, channel, log, reserve, stdio ... */
+#define FILES_APART 32u
+
+static void on_turn(struct loop *l, int event_count)
+{
+	struct worker *w = l->owner;
+
+	if (event_count < 0) {
+		__atomic_store_n(&w->slot->pending, 0, __ATOMIC_RELAXED);
+		steer_set_waiting(w->slot, true);
+		return;
+	}
+	w->opt->stats->stale_events += l->stale_count - w->stale_noted;
+	w->stale_noted = l->stale_count;
+	/* In this order: awake with yesterday's stamp would look stalled. */
+	steer_stamp(w->slot, l->now_ns);
+	steer_set_waiting(w->slot, false);
+	__atomic_store_n(&w->slot->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
+	rebalancer_on_turn(&w->rebalancer);
+}
+
+/* Access log -------------------------------------------------------------------------------------------------- */
+
+static void note_lost(struct worker *w)
+{
+	w->opt->stats->log_lost = w->log.lost_count;
+}
+
+static void on_log_timer(struct timer *t)
+{
+	struct worker *w = container_of(t, struct worker, log_timer);
+
+	logfile_flush(&w->log);
+	note_lost(w);
+	/* A pipe that is full: the lines wait, and no later request may come to carry them. */
+	if (w->log.pending_len)
+		loop_timer_start(&w->loop, &w->log_timer, w->opt->config->log.flush_ms);
+}
+
+static void on_request_done(struct server *srv, const struct access_entry *e)
+{
+	struct worker *w = srv->owner;
+	struct buf *line = logfile_line(&w->log);
+
+	if (w->opt->config->log.format == LOG_FORMAT_JSON)
+		access_format_json(line, e);
+	else
+		access_format_combined(line, e);
+	logfile_commit(&w->log);
+	if (!timer_is_active(&w->log_timer))
+		loop_timer_start(&w->loop, &w->log_timer, w->opt->config->log.flush_ms);
+	note_lost(w);
+}
+
+/* The end ----------------------------------------------------------------------------------------------------- */
+
+static void stop_if_empty(struct worker *w)
+{
+	if (w->is_draining && w->server.session_count == 0)
+		loop_stop(&w->loop);
+}
+
+static void on_session_closed(struct server *srv)
+{
+	struct worker *w = srv->owner;
+
+	acceptor_on_closed(&w->acceptor);
+	stop_if_empty(w);
+}
+
+static void on_drain_over(struct timer *t)
+{
+	struct worker *w = container_of(t, struct worker, drain_timer);
+
+	log_warn("drain limit reached with %u connections open", w->server.session_count);
+	server_close_all(&w->server, CLOSE_DRAIN);
+	loop_stop(&w->loop);
+}
+
+static void drain(struct worker *w)
+{
+	if (w->is_draining)
+		return;
+	w->is_draining = true;
+	__atomic_store_n(&w->opt->stats->state, WORKER_DRAINING, __ATOMIC_RELAXED);
+	acceptor_drain(&w->acceptor);
+	rebalancer_stop(&w->rebalancer, &w->loop);
+	for (unsigned i = 0; i < w->opt->listener_count; i++)
+		listener_close(&w->opt->listeners[i], NULL);
+	server_drain(&w->server);
+	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	stop_if_empty(w);
+}
+
+static void on_signal(struct io *io, uint32_t events)
+{
+	struct worker *w = container_of(io, struct worker, signal_io);
+	struct signalfd_siginfo info;
+
+	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGTERM) {
+			drain(w);
+		} else if (info.ssi_signo == SIGQUIT) {
+			server_close_all(&w->server, CLOSE_DRAIN);
+			loop_stop(&w->loop);
+		}
+	}
+}
+
+static void on_channel(struct io *io, uint32_t events)
+{
+	struct worker *w = container_of(io, struct worker, channel_io);
+
+	for (;;) {
+		struct rescue_order m = { 0 };	/* the longest message */
+		int fd;
+		ssize_t n = fd_pass_receive(io->fd, &m, sizeof(m), &fd);
+
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0) {
+			loop_remove(&w->loop, io);
+			drain(w);
+			return;
+		}
+		if (m.type == CHANNEL_REBALANCE && !w->is_draining)
+			rebalancer_ask(&w->rebalancer);
+		if (m.type == CHANNEL_RESCUE && n == sizeof(m) && fd >= 0)
+			rescue_take(&w->acceptor, &m, fd, w->opt->steer);
+		if (m.type == CHANNEL_LOG && fd >= 0)
+			logfile_replace_fd(&w->log, fd);
+		else if (m.type == CHANNEL_LOG)
+			log_warn("keeps the old access log: no descriptor is free for the new one");
+		else if (fd >= 0)
+			close(fd);
+	}
+}
+
+/* Start ------------------------------------------------------------------------------------------------------- */
+
+/* The master blocked all signals; those below arrive by descriptor, the others do as they please again. */
+static int start_signals(struct worker *w)
+{
+	sigset_t mine;
+	int fd;
+
+	sigemptyset(&mine);
+	sigaddset(&mine, SIGTERM);
+	sigaddset(&mine, SIGQUIT);
+	/* A terminal sends Ctrl-C to the whole group and a rotation may signal all: both are the master's business. */
+	sigaddset(&mine, SIGINT);
+	sigaddset(&mine, SIGHUP);
+	sigaddset(&mine, SIGUSR1);
+	/* In one step: a signal that waits already must not end this process on the way. */
+	sigprocmask(SIG_SETMASK, &mine, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* A log at its size limit (RLIMIT_FSIZE) must fail a write, not kill the process. */
+	signal(SIGXFSZ, SIG_IGN);
+	sigdelset(&mine, SIGINT);
+	sigdelset(&mine, SIGHUP);
+	sigdelset(&mine, SIGUSR1);
+	fd = signalfd(-1, &mine, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	io_init(&w->signal_io, fd, on_signal);
+	return loop_add(&w->loop, &w->signal_io, EPOLLIN, false);
+}
+
+static void fill_server(struct worker *w)
+{
+	const struct config *c = w->opt->config;
+	struct server *srv = &w->server;
+
+	srv->loop = &w->loop;
+	srv->stats = w->opt->stats;
+	srv->sites = w->opt->runtime->sites;
+	srv->slot = w->opt->slot;
+	srv->owner = w;
+	srv->parse = (struct parse_limits){
+		.request_line_max = c->limits.request_line,
+		.head_max = c->limits.header,
+		.field_max = c->limits.header_count,
+		.body_max = c->limits.body,
+	};
+	srv->timeouts = (struct server_timeouts){
+		.header = c->timeouts.header,
+		.body = c->timeouts.body,
+		.keepalive = c->timeouts.keepalive,
+		.write = c->timeouts.write,
+		.linger = c->timeouts.linger,
+	};
+	srv->max_requests = c->limits.requests;
+	srv->on_session_closed = on_session_closed;
+	srv->on_request_done = w->opt->log_fd >= 0 ? on_request_done : NULL;
+	server_init(srv, c->server_name);
+}
+
+static unsigned connection_limit(const struct worker_options *opt)
+{
+	unsigned apart = FILES_APART + opt->file_limit / 4;
+	unsigned by_files = opt->file_limit > 2 * apart ? opt->file_limit - apart : opt->file_limit / 2;
+
+	if (opt->config->limits.connections)
+		return (unsigned)MIN(opt->config->limits.connections, (uint64_t)UINT32_MAX);
+	return by_files;
+}
+
+static int start_acceptor(struct worker *w)
+{
+	const struct worker_options *opt = w->opt;
+	int *fds = calloc(opt->listener_count, sizeof(*fds));
+	int err;
+
+	if (!fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < opt->listener_count; i++)
+		fds[i] = opt->listeners[i].fds[opt->slot];
+	w->acceptor.loop = &w->loop;
+	w->acceptor.server = &w->server;
+	w->acceptor.slot = w->slot;
+	w->acceptor.stats = opt->stats;
+	w->acceptor.max_count = connection_limit(opt);
+	err = acceptor_start(&w->acceptor, fds, opt->listener_count);
+	free(fds);
+	return err;
+}
+
+static int start_rebalancer(struct worker *w)
+{
+	w->rebalancer.server = &w->server;
+	w->rebalancer.steer = w->opt->steer;
+	w->rebalancer.inboxes = w->opt->inboxes;
+	w->rebalancer.stats = w->opt->stats;
+	w->rebalancer.slot = w->opt->slot;
+	w->rebalancer.is_auto = w->opt->config->steering.rebalance == REBALANCE_AUTO;
+	return rebalancer_start(&w->rebalancer, &w->loop);
+}
+
+static int start(struct worker *w)
+{
+	int err = loop_init(&w->loop);
+
+	if (err)
+		return err;
+	w->loop.owner = w;
+	w->loop.on_turn = on_turn;
+	w->opt->runtime->loop = &w->loop;
+	timer_init(&w->log_timer, on_log_timer);
+	timer_init(&w->drain_timer, on_drain_over);
+	fill_server(w);
+	err = start_signals(w);
+	if (err)
+		return err;
+	io_init(&w->channel_io, w->opt->channel_fd, on_channel);
+	err = loop_add(&w->loop, &w->channel_io, EPOLLIN, false);
+	if (err)
+		return err;
+	if (w->opt->log_fd >= 0) {
+		err = logfile_open_fd(&w->log, w->opt->log_fd);
+		if (err)
+			return err;
+	}
+	err = start_rebalancer(w);
+	return err ? err : start_acceptor(w);
+}
+
+static void finish(struct worker *w)
+{
+	acceptor_drain(&w->acceptor);
+	rebalancer_stop(&w->rebalancer, &w->loop);
+	server_close_all(&w->server, CLOSE_DRAIN);
+	if (w->opt->log_fd >= 0) {
+		logfile_close(&w->log);
+		note_lost(w);
+	}
+	loop_timer_stop(&w->loop, &w->log_timer);
+	loop_timer_stop(&w->loop, &w->drain_timer);
+	loop_remove(&w->loop, &w->signal_io);
+	loop_remove(&w->loop, &w->channel_io);
+	/* Runs the frees that the closes above queued, before the pools look for leftovers. */
+	loop_fini(&w->loop);
+	server_fini(&w->server);
+}
+
+int worker_run(const struct worker_options *opt)
+{
+	static struct worker worker;	/* large, and reachable for leak checkers */
+	struct worker *w = &worker;
+	char ready = CHANNEL_READY;
+	char name[24];
+	int err;
+
+	snprintf(name, sizeof(name), "worker %u", opt->slot);
+	log_set_name(name);
+	w->opt = opt;
+	w->slot = steer_slot(opt->steer, opt->slot);
+	if (opt->cpu >= 0) {
+		err = cpus_pin((unsigned)opt->cpu);
+		if (err)
+			log_warn("cannot be pinned to cpu %d: %s", opt->cpu, strerror(-err));
+	}
+	err = privilege_drop(&opt->identity);
+	if (err) {
+		log_error("cannot give up rights: %s", strerror(-err));
+		return 1;
+	}
+	err = start(w);
+	if (err) {
+		log_error("cannot start: %s", strerror(-err));
+		return 1;
+	}
+	__atomic_store_n(&opt->stats->state, WORKER_RUNNING, __ATOMIC_RELAXED);
+	fd_pass_send(opt->channel_fd, &ready, sizeof(ready), -1);
+	err = loop_run(&w->loop);
+	if (err)
+		log_error("event loop: %s", strerror(-err));
+	finish(w);
+	return err ? 1 : 0;
+}

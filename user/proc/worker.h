@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker process: one slot's connections on one core.  Forked by the master, from which it inherits the sockets, the
+ * routes and the shared memory; it gives up all rights before it accepts anything.
+ *
+ * The channel (Unix seqpacket) to the master carries short messages:
+ *   worker -> master   'R' ready, serving
+ *   master -> worker   'L' + descriptor: the access log, opened anew
+ *                      'B': move connections until all slots have their share
+ *                      'T' take connections from a sibling's queue, 'N' nothing, be awake (rescue.h)
+ * Its end (the master is gone) means drain and leave, so that no worker is left over.
+ * Signals: SIGTERM drains, SIGQUIT ends at once.
+ */
+#ifndef SLUICE_PROC_WORKER_H
+#define SLUICE_PROC_WORKER_H
+
+#include "net/listener.h"
+#include "proc/privilege.h"
+#include "proc/rebalance.h"
+#include "proc/runtime.h"
+#include "stats_shm.h"
+
+#define CHANNEL_READY 'R'
+#define CHANNEL_LOG   'L'
+#define CHANNEL_REBALANCE 'B'
+
+struct worker_options {
+	const struct config *config;
+	struct runtime *runtime;
+	struct steer *steer;
+	const struct inboxes *inboxes;
+	struct stats_block *stats;	/* of this slot */
+	struct listener *listeners;
+	unsigned listener_count;
+	unsigned slot;
+	int cpu;			/* -1: not pinned */
+	unsigned file_limit;		/* descriptors this process may open */
+	int channel_fd;
+	int log_fd;			/* of the access log, -1: none */
+	struct identity identity;
+};
+
+/* Runs until the worker has drained or failed; the exit status of the process. */
+int worker_run(const struct worker_options *opt);
+
+#endif
