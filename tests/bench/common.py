@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What the measurements share: CPU sets, load programs, CPU time of process groups, medians."""
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+
+from harness import cpu_ticks, memory_kb, need_tool, session_pids  # noqa: E402,F401
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def split_cpus(workers):
+    """(CPUs of the server, CPUs of the load): apart where there are enough, else the load shares the last one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[:workers], cpus[workers:] or cpus[-1:]
+
+
+def on_cpus(cpus):
+    return [need_tool("taskset"), "-c", ",".join(map(str, cpus))]
+
+
+def cpu_seconds(session):
+    """utime + stime of all processes of a session."""
+    return sum(cpu_ticks(pid) for pid in session_pids(session)) / TICKS_PER_S
+
+
+def children_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(x) for x in f.read().split()]
+
+
+class WrkResult:
+    def __init__(self, text):
+        self.text = text
+        self.requests = int(re.search(r"(\d+) requests in", text).group(1))
+        self.per_second = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+        m = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+        self.errors = sum(map(int, m.groups())) if m else 0
+        m = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+        self.errors += int(m.group(1)) if m else 0
+        m = re.search(r"wrong bodies: (\d+)", text)
+        self.wrong = int(m.group(1)) if m else 0
+
+
+def wrk(url, seconds, connections=64, cpus=None, fields=(), script=None):
+    words = (on_cpus(cpus) if cpus else []) + [
+        need_tool("wrk"),
+        "-t1",
+        "-c%d" % connections,
+        "-d%ds" % seconds,
+    ]
+    for field in fields:
+        words += ["-H", field]
+    if script:
+        words += ["-s", script]
+    done = subprocess.run(
+        words + [url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=seconds + 60,
+    )
+    if done.returncode:
+        raise AssertionError("wrk failed:\n" + done.stdout)
+    return WrkResult(done.stdout)
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def spread(values, form="%.0f"):
+    return (form + " (" + form + "-" + form + ")") % (median(values), min(values), max(values))
+
+
+def output_of(*words):
+    try:
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def machine():
+    model = ""
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return "Linux %s, %d x %s" % (
+        os.uname().release,
+        len(os.sched_getaffinity(0)),
+        model or os.uname().machine,
+    )

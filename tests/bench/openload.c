@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Load with a new connection for each request, and the time of each answer.
+ *
+ *   openload PORT RATE SECONDS [SLOW_EVERY]
+ *
+ * RATE > 0 is an open loop: requests fall due at random (exponential gaps), whatever the server
+ * does, and their time counts from when they were due.  RATE < 0 is a closed loop: -RATE
+ * connections at once, until SECONDS are over, or until as many as SLOW_EVERY were made where
+ * SECONDS is 0.  In an open loop one request in SLOW_EVERY, drawn at random, is for /slow, the
+ * others are for /hello.
+ *
+ * One line of JSON on standard output.  A connection counts as failed when it is refused, reset or
+ * closed before a status of 200, or has none 10 s after the end.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <math.h>
+
+#define REQUEST(target) "GET " target " HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+#define PATIENCE_S	10.0
+#define SOURCES		60 /* addresses 127.0.1.1 and on: ports in TIME_WAIT are no hindrance */
+
+enum fault { REFUSED, RESET, CLOSED, BAD_STATUS, NO_ANSWER, LOCAL, FAULTS };
+
+static const char *const fault_names[FAULTS] = {"refused",    "reset",	   "closed",
+						"bad status", "no answer", "local"};
+
+struct connection {
+	double due;
+	bool is_open, is_slow, is_sent, has_answer;
+};
+
+struct times {
+	double *values;
+	size_t count, room;
+};
+
+static struct {
+	struct sockaddr_in to;
+	double rate, seconds, start, next_due, max_late;
+	unsigned long slow_every, made, done, limit;
+	int epoll;
+	unsigned open_count;
+	struct connection *by_fd;
+	size_t fd_max;
+	struct times fast, slow;
+	unsigned long faults[FAULTS];
+} load;
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void note(struct times *t, double value)
+{
+	if (t->count == t->room) {
+		t->room = t->room ? t->room * 2 : 4096;
+		t->values = realloc(t->values, t->room * sizeof(*t->values));
+		if (!t->values)
+			exit(3);
+	}
+	t->values[t->count++] = value;
+}
+
+/* Abortive: neither side keeps the port in TIME_WAIT. */
+static void finish(int fd, int fault)
+{
+	struct linger abort_it = {.l_onoff = 1};
+
+	if (fault >= 0)
+		load.faults[fault]++;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
+	close(fd);
+	load.by_fd[fd].is_open = false;
+	load.open_count--;
+	load.done++;
+}
+
+static int fault_of(int err)
+{
+	return err == ECONNREFUSED ? REFUSED : err == ECONNRESET || err == EPIPE ? RESET : LOCAL;
+}
+
+static void start_one(double due)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.fd = fd};
+
+	load.made++;
+	if (fd < 0 || (size_t)fd >= load.fd_max) {
+		load.faults[LOCAL]++;
+		load.done++;
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	load.by_fd[fd] = (struct connection){.due = due, .is_open = true};
+	load.by_fd[fd].is_slow =
+		load.rate > 0 && load.slow_every && (unsigned long)random() % load.slow_every == 0;
+	load.open_count++;
+	from.sin_addr.s_addr = htonl(0x7f000101 + (uint32_t)(load.made % SOURCES));
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) ||
+	    (connect(fd, (struct sockaddr *)&load.to, sizeof(load.to)) && errno != EINPROGRESS) ||
+	    epoll_ctl(load.epoll, EPOLL_CTL_ADD, fd, &ev))
+		finish(fd, fault_of(errno));
+}
+
+static void send_request(int fd, struct connection *c)
+{
+	const char *text = c->is_slow ? REQUEST("/slow") : REQUEST("/hello");
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0) {
+		if (errno != EAGAIN)
+			finish(fd, fault_of(errno));
+		return;
+	}
+	c->is_sent = true;
+	epoll_ctl(load.epoll, EPOLL_CTL_MOD, fd, &ev);
+}
+
+static void receive(int fd, struct connection *c)
+{
+	char data[4096];
+	ssize_t n = recv(fd, data, sizeof(data), 0);
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		finish(fd, c->has_answer ? -1 : n == 0 ? CLOSED : fault_of(errno));
+		return;
+	}
+	if (c->has_answer)
+		return;
+	if (n < 12 || memcmp(data, "HTTP/1.1 200", 12)) {
+		finish(fd, BAD_STATUS);
+		return;
+	}
+	c->has_answer = true;
+	note(c->is_slow ? &load.slow : &load.fast, now_s() - c->due);
+}
+
+static bool may_start(double now)
+{
+	if (load.rate < 0)
+		return load.open_count < (unsigned)-load.rate &&
+		       (load.limit ? load.made < load.limit : now < load.start + load.seconds);
+	return load.next_due <= now && load.next_due < load.start + load.seconds;
+}
+
+static void start_due(void)
+{
+	double now = now_s();
+
+	/* A few at a time: answers that are there are read at once. */
+	for (int i = 0; i < 64 && may_start(now); i++, now = now_s()) {
+		if (load.rate < 0) {
+			start_one(now);
+			continue;
+		}
+		load.max_late = fmax(load.max_late, now - load.next_due);
+		start_one(load.next_due);
+		load.next_due -= log(1 - drand48()) / load.rate;
+	}
+}
+
+static bool is_over(double now)
+{
+	double end = load.start + load.seconds;
+
+	if (load.rate < 0 && load.limit)
+		return load.done >= load.limit;
+	if (load.rate > 0 && load.next_due < end)
+		return false;
+	return now >= end && (!load.open_count || now > end + PATIENCE_S);
+}
+
+static void wait_some(double now)
+{
+	struct epoll_event events[256];
+	double gap = load.rate > 0 ? load.next_due - now : 0.01;
+	struct timespec limit = {.tv_nsec = (long)(fmin(fmax(gap, 0), 0.01) * 1e9)};
+	int n = epoll_pwait2(load.epoll, events, 256, &limit, NULL);
+
+	for (int i = 0; i < n; i++) {
+		int fd = events[i].data.fd;
+		struct connection *c = &load.by_fd[fd];
+
+		if (c->is_open && !c->is_sent && events[i].events & (EPOLLOUT | EPOLLERR))
+			send_request(fd, c);
+		if (c->is_open && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+			receive(fd, c);
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print_times(const char *name, struct times *t)
+{
+	static const double parts[] = {0.5, 0.9, 0.99, 0.999, 1};
+	static const char *const names[] = {"p50", "p90", "p99", "p999", "max"};
+
+	qsort(t->values, t->count, sizeof(double), by_value);
+	printf(", \"%s\": {\"n\": %zu", name, t->count);
+	for (size_t i = 0; i < 5 && t->count; i++) {
+		size_t at = (size_t)ceil(parts[i] * (double)t->count);
+
+		printf(", \"%s_ms\": %.3f", names[i], t->values[at ? at - 1 : 0] * 1e3);
+	}
+	printf("}");
+}
+
+static void report(double end)
+{
+	unsigned long failed = 0;
+
+	for (size_t fd = 0; fd < load.fd_max; fd++)
+		if (load.by_fd[fd].is_open)
+			finish((int)fd, load.by_fd[fd].has_answer ? -1 : NO_ANSWER);
+	printf("{\"made\": %lu, \"seconds\": %.3f, \"late_ms\": %.3f, \"faults\": {", load.made,
+	       end - load.start, load.max_late * 1e3);
+	for (int i = 0; i < FAULTS; i++) {
+		printf("%s\"%s\": %lu", i ? ", " : "", fault_names[i], load.faults[i]);
+		failed += load.faults[i];
+	}
+	printf("}, \"failed\": %lu", failed);
+	print_times("fast", &load.fast);
+	print_times("slow", &load.slow);
+	printf("}\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct rlimit files;
+
+	if (argc < 4) {
+		fprintf(stderr, "openload PORT RATE SECONDS [SLOW_EVERY]\n");
+		return 2;
+	}
+	load.to.sin_family = AF_INET;
+	load.to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	load.to.sin_port = htons((uint16_t)atoi(argv[1]));
+	load.rate = atof(argv[2]);
+	load.seconds = atof(argv[3]);
+	load.slow_every = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
+	if (load.rate < 0 && load.seconds <= 0)
+		load.limit = load.slow_every;
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max < 100000 ? files.rlim_max : 100000;
+	setrlimit(RLIMIT_NOFILE, &files);
+	load.fd_max = files.rlim_cur;
+	load.by_fd = calloc(load.fd_max, sizeof(*load.by_fd));
+	load.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!load.by_fd || load.epoll < 0)
+		return 3;
+	srandom((unsigned)getpid());
+	srand48(getpid());
+	load.start = load.next_due = now_s();
+	while (!is_over(now_s())) {
+		start_due();
+		wait_some(now_s());
+	}
+	report(now_s());
+	return 0;
+}

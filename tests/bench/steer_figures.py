@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Every row of the steering's figures in one run (make bench-steer, root).
+
+    make bench-steer                            all rows
+    make bench-steer ROWS=1,2,9 QUICK=1         some of them, smaller and with fewer repetitions
+    make bench-steer WRITE=docs/benchmarks.md   and into the document, rows measured now in place of older ones
+
+Each line: number, what, target, median, spread (min-max), n, and whether the target was met.  Lines below it without a
+number are what others, or other settings, did in the same run in alternating turns, and the p of a two-sided
+Mann-Whitney U test between them and the line above.  Exit status 1 where a row could not be measured at all for an
+error; a target that was missed is a result, not an error.
+"""
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+
+from common import machine, output_of  # also finds the harness
+
+import steer_peers
+from figures import HEAD, Figure, print_figure, print_head
+from harness import SLUICE, Skip, need_bpffs
+
+BEGIN, END = "<!-- bench-steer: begin -->", "<!-- bench-steer: end -->"
+
+
+class Options:
+    def __init__(self, is_quick):
+        self.is_quick = is_quick
+
+    def pick(self, full, quick):
+        return quick if self.is_quick else full
+
+    repeat = pick
+
+
+def all_rows():
+    import steer_rows_cost
+    import steer_rows_faults
+    import steer_rows_spread
+
+    rows = {}
+    for part in (steer_rows_spread, steer_rows_faults, steer_rows_cost):
+        rows.update(part.ROWS)
+    return rows
+
+
+def run_row(number, row, options):
+    """(figures, False when something broke)"""
+    figures = []
+    try:
+        for figure in row(options):
+            print_figure(figure)
+            figures.append(figure)
+        return figures, True
+    except Skip as why:
+        note, is_fine = "skipped: %s" % why, True
+    except Exception as e:
+        traceback.print_exc(file=sys.stdout)
+        note, is_fine = "ERROR: %s" % str(e).split("\n")[0][:200], False
+    what = (row.__doc__ or "").split("\n")[0].rstrip(".")
+    figures.append(Figure(number, what, None, [], note=note))
+    print_figure(figures[-1])
+    return figures, is_fine
+
+
+# --- the document ---
+
+
+def entry(figures, options):
+    """What is kept of a row: lines of the table, notes, when and how."""
+    return {
+        "lines": [list(map(str.strip, line)) for f in figures for line in f.lines()],
+        "notes": ["%s: %s" % (f.what.strip(), f.note) for f in figures if f.note],
+        "when": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "how": "quick" if options.is_quick else "full",
+        "machine": machine(),
+        "versions": ", ".join([output_of(SLUICE, "version").split("\n")[0]] + steer_peers.versions()),
+    }
+
+
+def remember(path, results):
+    """Rows of this run in place of older ones; returns all that are known."""
+    known = {}
+    if os.path.exists(path):
+        with open(path) as f:
+            known = json.load(f)
+    known.update({str(n): e for n, e in results.items()})
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        json.dump(known, f, indent=1)
+    return {int(n): e for n, e in sorted(known.items(), key=lambda item: int(item[0]))}
+
+
+def as_markdown(known):
+    out = [BEGIN, ""]
+    setups = {}
+    for number, e in known.items():
+        key = "%s; %s; %s" % (e["machine"], e["versions"], "`make bench-steer%s`" % (
+            " QUICK=1" if e["how"] == "quick" else ""))
+        setups.setdefault(key, []).append("%d (%s)" % (number, e["when"]))
+    for key, rows in setups.items():
+        out += ["Rows %s: %s." % (", ".join(rows), key), ""]
+    out += ["| %s |" % " | ".join(HEAD), "|%s" % ("---|" * len(HEAD))]
+    for e in known.values():
+        for line in e["lines"]:
+            cells = list(line)
+            if not cells[0]:
+                cells[1] = "&nbsp;&nbsp;" + cells[1]
+            out.append("| %s |" % " | ".join(cells))
+    out += [""]
+    for number, e in known.items():
+        out += ["- Row %d, %s" % (number, note) for note in e["notes"]]
+    return "\n".join(out + ["", END])
+
+
+def write(path, text):
+    with open(path) as f:
+        old = f.read()
+    head, begin, rest = old.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit("%s lacks the lines %s and %s" % (path, BEGIN, END))
+    with open(path, "w") as f:
+        f.write(head + text + tail)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--tools", default="build/release/tests/bench")
+    parser.add_argument("--write", metavar="FILE")
+    args = parser.parse_args()
+    steer_peers.TOOLS = args.tools
+    options = Options(args.quick)
+    try:
+        need_bpffs()
+    except Skip as why:
+        print("SKIP: %s" % why)
+        sys.exit(77)
+    rows = all_rows()
+    wanted = [int(n) for n in args.rows.replace(",", " ").split()] or sorted(rows)
+    print("%s; %s; load average %s" % (machine(), ", ".join(steer_peers.versions()), os.getloadavg()))
+    print_head()
+    results, is_fine, began = {}, True, time.monotonic()
+    for number in wanted:
+        figures, went_well = run_row(number, rows[number], options)
+        results[number] = entry(figures, options)
+        is_fine = is_fine and went_well
+    print("%d rows in %.0f s" % (len(wanted), time.monotonic() - began))
+    known = remember(os.path.join(args.tools, "steer-figures.json"), results)
+    if args.write:
+        write(args.write, as_markdown(known))
+    sys.exit(0 if is_fine else 1)
+
+
+if __name__ == "__main__":
+    main()
