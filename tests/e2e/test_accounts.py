@@ -194,7 +194,7 @@ def test_connections_that_send_nothing():
         for c in clients[:200]:
             assert c.request("/hello").body == b"hello"
         s.wait_live(280)
-        assert s.total("reserved") == 0
+        assert s.total("reserved") == 0, [(w["live"], w["reserved"], w["accepted"], w["rescued"]) for w in s.workers()]
         for c in clients + others:
             c.close()
         s.wait_live(0)

@@ -69,18 +69,22 @@ enum header_id header_id_of(struct span name)
 	switch (name.len) {
 	case 2:
 		return one_of(name, HEADER_TE, 0, 0);
+	case 3:
+		return one_of(name, HEADER_VIA, 0, 0);
 	case 4:
-		return one_of(name, HEADER_HOST, 0, 0);
+		return one_of(name, HEADER_HOST, HEADER_DATE, 0);
 	case 5:
 		return one_of(name, HEADER_RANGE, 0, 0);
 	case 6:
-		return one_of(name, HEADER_EXPECT, 0, 0);
+		return one_of(name, HEADER_EXPECT, HEADER_SERVER, 0);
 	case 7:
 		return one_of(name, HEADER_REFERER, HEADER_UPGRADE, HEADER_TRAILER);
 	case 8:
 		return one_of(name, HEADER_IF_RANGE, HEADER_IF_MATCH, 0);
+	case 9:
+		return one_of(name, HEADER_FORWARDED, 0, 0);
 	case 10:
-		return one_of(name, HEADER_CONNECTION, HEADER_USER_AGENT, 0);
+		return one_of(name, HEADER_CONNECTION, HEADER_USER_AGENT, HEADER_KEEP_ALIVE);
 	case 11:
 		return one_of(name, HEADER_TRACEPARENT, 0, 0);
 	case 12:
@@ -91,6 +95,8 @@ enum header_id header_id_of(struct span name)
 		return one_of(name, HEADER_CONTENT_LENGTH, 0, 0);
 	case 15:
 		return one_of(name, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
+	case 16:
+		return one_of(name, HEADER_PROXY_CONNECTION, 0, 0);
 	case 17:
 		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING, 0);
 	case 19:

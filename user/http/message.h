@@ -48,7 +48,13 @@ enum http_method {
 	X(HEADER_REFERER, "Referer")                                                               \
 	X(HEADER_X_FORWARDED_FOR, "X-Forwarded-For")                                               \
 	X(HEADER_X_REQUEST_ID, "X-Request-Id")                                                     \
-	X(HEADER_TRACEPARENT, "traceparent")
+	X(HEADER_TRACEPARENT, "traceparent")                                                       \
+	X(HEADER_FORWARDED, "Forwarded")                                                           \
+	X(HEADER_VIA, "Via")                                                                       \
+	X(HEADER_KEEP_ALIVE, "Keep-Alive")                                                         \
+	X(HEADER_PROXY_CONNECTION, "Proxy-Connection")                                             \
+	X(HEADER_DATE, "Date")                                                                     \
+	X(HEADER_SERVER, "Server")
 
 #define X(id, name) id,
 enum header_id { HEADER_OTHER, HEADERS(X) HEADER_COUNT };
@@ -64,6 +70,7 @@ enum body_framing {
 	BODY_NONE,		/* no Content-Length, no Transfer-Encoding, or a length of 0 */
 	BODY_SIZED,		/* content_length bytes */
 	BODY_CHUNKED,		/* RFC 9112 7.1 */
+	BODY_UNTIL_CLOSE,	/* responses only: RFC 9112 6.3 (8) */
 };
 
 #define REQUEST_FIELDS_MAX   128	/* hard limit; `limits { header_count }` lowers it */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "app/upstream.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -41,20 +42,87 @@ struct config_listen {
 	char *text;			/* as written */
 	union sock_addr addr;
 	struct sock_options sock;
+	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT };
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+
+enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
+
+/* Of a route with `proxy`.  Times in ms. */
+struct config_proxy {
+	char *host;			/* Host sent upstream: "client" (as it came), "server" (the server's address), or a literal */
+	char *rewrite;			/* replaces the route's prefix in the path; NULL: the path stays as it is */
+	uint64_t connect, first_byte, between, total, tunnel;	/* timeouts; total 0 = none */
+	enum proxy_retry retry;
+	unsigned tries;			/* servers asked at most, the first included */
+	uint64_t body;			/* bytes of a request's content; UINT64_MAX: as limits { body } */
+	/* "Name: value" (remove: "Name"), checked */
+	char **request_set, **request_add, **request_remove;
+	unsigned request_set_count, request_add_count, request_remove_count;
+	char **response_set, **response_add, **response_remove;
+	unsigned response_set_count, response_add_count, response_remove_count;
+};
 
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body or target */
+	char *value;			/* folder, body, target, or name of an upstream */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
 	unsigned index_count;
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
+	struct config_proxy proxy;
+};
+
+enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
+
+struct config_check {			/* active health checks; times in ms */
+	enum check_kind kind;
+	char *path;			/* http: what is asked for */
+	char *host;			/* http: Host field; NULL: the server's name or address */
+	unsigned status_min, status_max;/* http: what counts as well */
+	uint64_t interval, timeout;
+	unsigned rise, fall;		/* checks in a row that change the verdict */
+};
+
+enum server_kind { SERVER_ADDRESS, SERVER_UNIX, SERVER_NAME, SERVER_SRV };
+
+struct config_server {
+	struct config_place place;
+	char *text;			/* as written: "127.0.0.1:9001", "unix:/run/app.sock", "app.internal:80", "srv:_http._tcp.app" */
+	enum server_kind kind;
+	union sock_addr addr;		/* SERVER_ADDRESS */
+	char *name;			/* path, host name or SRV name */
+	uint16_t port;			/* SERVER_NAME */
+	unsigned weight, max_connections;	/* 0 connections = no limit */
+	uint64_t slow_start;		/* ms, 0 = off */
+	bool is_backup, is_drained;
+	unsigned first_endpoint, endpoint_count;	/* in the shared table, numbered over all upstreams */
+};
+
+enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
+
+struct config_upstream {		/* times in ms */
+	struct config_place place;
+	char *name;
+	enum upstream_balance balance;
+	char *hash;			/* "ip", "uri", "header:NAME", "cookie:NAME"; with BALANCE_HASH */
+	unsigned keepalive;		/* idle connections of a worker */
+	uint64_t keepalive_time, keepalive_requests;	/* 0 requests = no limit */
+	unsigned queue;
+	uint64_t queue_time;
+	unsigned fails;			/* 0 = never ejected */
+	uint64_t fail_window, eject_time;
+	unsigned error_percent;		/* 0 = off */
+	unsigned retry_percent;		/* retries at most this share of the requests (but always some) */
+	enum proxy_protocol send_proxy;
+	uint64_t resolve;		/* names are looked up again after this at the latest */
+	struct config_check check;
+	struct config_server *servers;
+	unsigned server_count;
 };
 
 struct config_site {
@@ -109,6 +177,13 @@ struct config {
 	unsigned listen_count;
 	struct config_site *sites;
 	unsigned site_count;
+	struct config_upstream *upstreams;
+	unsigned upstream_count;
+	unsigned endpoint_count;	/* of all servers */
+	char **trusted_proxies;		/* "ADDR/BITS": whose X-Forwarded-... fields are believed */
+	unsigned trusted_proxy_count;
+	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */
+	unsigned resolver_count;
 };
 
 #define CONFIG_ERRORS_MAX 100
@@ -144,6 +219,11 @@ int config_parse(const char *name, const char *text, struct config **ret_config,
  */
 #define CONFIG_FILES_LISTEN "127.0.0.1:8080"
 int config_for_files(const char *folder, const char *listen, struct config **ret_config);
+/*
+ * `sluice proxy TO [-l ADDR]`: one address (NULL: CONFIG_FILES_LISTEN), one site, everything to the server TO: a port,
+ * ADDR:PORT, NAME:PORT, unix:/PATH, each with or without http:// in front.  0, -EINVAL (listen), -EDOM (TO), -ENOMEM.
+ */
+int config_for_proxy(const char *to, const char *listen, struct config **ret_config);
 /*
  * For each error: "FILE:LINE: error: MESSAGE" and, on the next lines, the source line and a caret line where it
  * applies.  `out` may be an open_memstream.

@@ -72,6 +72,8 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		return build_respond(route, ret);
 	case ROUTE_REDIRECT:
 		return build_redirect(route, ret);
+	case ROUTE_PROXY:
+		break;
 	}
 	return -EINVAL;
 }
