@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "http/reply.h"
 #include "http/scan.h"
 
 /* Bytes written for each text of a client, escapes included. */
@@ -274,6 +275,14 @@ static void add_json_request(struct buf *b, const struct access_entry *e)
 	add_member(b, ",\"request_id\":", header(e, HEADER_X_REQUEST_ID), 2 * SHORT_MAX);
 }
 
+static void add_origin(struct buf *b, const struct reply_origin *o)
+{
+	add_member(b, ",\"server\":", span_str(o->server), SHORT_MAX);
+	add_number(b, ",\"tries\":", o->tries);
+	add_number(b, ",\"connect_us\":", o->connect_us);
+	add_number(b, ",\"first_byte_us\":", o->first_byte_us);
+}
+
 void access_format_json(struct buf *b, const struct access_entry *e)
 {
 	buf_add_lit(b, "{\"time\":\"");
@@ -290,5 +299,7 @@ void access_format_json(struct buf *b, const struct access_entry *e)
 	add_number(b, ",\"slot\":", e->slot);
 	add_number(b, ",\"connection\":", e->connection);
 	add_number(b, ",\"request\":", e->request_number);
+	if (e->origin && e->origin->server[0])
+		add_origin(b, e->origin);
 	buf_add_char(b, '}');
 }

@@ -55,6 +55,7 @@ void parser_begin_body(struct parser *p)
 {
 	p->body_left = p->req->content_length;
 	p->body_total = 0;
+	p->body_max = p->limits->body_max;
 	p->extension_total = 0;
 	p->digit_count = 0;
 	p->body_state = p->req->framing == BODY_NONE	? END
@@ -102,7 +103,7 @@ static enum parse_state begin_chunk(struct parser *p)
 {
 	p->body_left = p->llhttp.content_length;
 	p->digit_count = 0;
-	if (p->body_left > p->limits->body_max - p->body_total)
+	if (p->body_left > p->body_max - p->body_total)
 		return fail(p, 413, "content too long");
 	p->body_total += p->body_left;
 	p->body_state = DATA;
@@ -168,6 +169,19 @@ static enum parse_state take_trailers(struct parser *p, struct span *in)
 	if (verdict == GUARD_DONE)
 		p->body_state = END;
 	return PARSE_MORE;
+}
+
+uint64_t parser_opaque(const struct parser *p)
+{
+	return p->body_state == SIZED ? p->body_left : 0;
+}
+
+void parser_skip(struct parser *p, uint64_t len)
+{
+	BUG_ON(len > parser_opaque(p));
+	p->body_left -= len;
+	if (p->body_left == 0)
+		p->body_state = END;
 }
 
 enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret_data)

@@ -71,6 +71,8 @@ static void start_request(struct session *s)
 	x->has_sent_continue = false;
 	x->is_logged = false;
 	x->is_refused = false;
+	x->is_paused = false;
+	x->detached = NULL;
 	x->why = NULL;
 	x->route = NULL;
 	x->later = NULL;
@@ -117,10 +119,9 @@ static void answer_options(struct reply *r)
 static bool answer_method(struct request *req, struct reply *r)
 {
 	switch (req->method) {
-	case METHOD_OTHER:
 	case METHOD_CONNECT:
 		/* No tunnel here, and what the client sends next would be its content. */
-		r->must_close = req->method == METHOD_CONNECT;
+		r->must_close = true;
 		reply_status_page(r, 501);
 		return true;
 	case METHOD_TRACE:
@@ -136,6 +137,26 @@ static bool answer_method(struct request *req, struct reply *r)
 	default:
 		return false;
 	}
+}
+
+/* What a route does not take: false when that was answered. */
+static bool is_welcome(struct session *s, const struct route *route)
+{
+	struct exchange *x = s->exchange;
+	const struct request *req = &x->request;
+	uint64_t body_max;
+
+	if (req->method == METHOD_OTHER && !route->ops->takes_any_method) {
+		reply_status_page(&x->reply, 501);
+		return false;
+	}
+	body_max = route->ops->body_max ? route->ops->body_max(route->conf) : s->server->body_max;
+	x->parser.body_max = body_max;
+	if (req->framing == BODY_SIZED && req->content_length > body_max) {
+		exchange_refuse(s, 413, "content too long");
+		return false;
+	}
+	return true;
 }
 
 static void ask_handler(struct exchange *x, const struct route *route)
@@ -159,16 +180,18 @@ static void dispatch(struct session *s)
 	site = site_find(s->server->sites, req->host);
 	route = site ? route_find(site, req->path) : NULL;
 	if (!route) {
-		reply_status_page(&x->reply, 404);
+		reply_status_page(&x->reply, req->method == METHOD_OTHER ? 501 : 404);
 		return;
 	}
+	if (!is_welcome(s, route))
+		return;
 	/* Who takes no content answers behind it, so that content that breaks the rules still gets its own status. */
 	if (x->is_body_done || route->ops->on_body)
 		ask_handler(x, route);
 	else
 		x->later = route;
 	if (req->expects_continue && !x->reply.is_begun && !x->has_sent_continue &&
-	    !x->is_body_done && x->in_start == x->in_end) {
+	    !x->is_body_done && x->in_start == x->in_end && !route->ops->relays_continue) {
 		x->has_sent_continue = true;
 		output_add(&x->output, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 		x->output_before = x->output.total;
@@ -257,7 +280,7 @@ static enum step pump_body(struct session *s)
 	struct span in = span_of(x->in + x->in_start, x->in_end - x->in_start);
 	struct span data;
 
-	for (;;) {
+	while (!x->is_paused) {
 		enum parse_state state = parser_body(&x->parser, &in, &data);
 
 		x->in_start = (unsigned)(in.ptr - x->in);
@@ -278,6 +301,31 @@ static enum step pump_body(struct session *s)
 			return STEP_READ;
 		}
 	}
+	return STEP_READ;
+}
+
+/* The session has no content at hand: the handler may send on what it has, or take more by itself. */
+static enum step ask_for_body(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	const struct handler_ops *ops = x->route ? x->route->ops : NULL;
+
+	if (x->is_paused)
+		return STEP_WAIT;
+	if (ops && x->reply.wants_pause_note) {
+		x->reply.wants_pause_note = false;
+		ops->on_body_pause(&x->request, &x->reply);
+		return STEP_AGAIN;
+	}
+	if (ops && x->reply.wants_splice && s->conn.is_readable && conn_can_splice(&s->conn) &&
+	    parser_opaque(&x->parser) > 0) {
+		ops->on_body_ready(&x->request, &x->reply);
+		/* Only to see whether that was the end. */
+		if (!x->is_aborted && parser_opaque(&x->parser) == 0)
+			pump_body(s);
+		return STEP_AGAIN;
+	}
+	return STEP_READ;
 }
 
 /* May the next request be looked at while this one's reply still waits? */
@@ -301,7 +349,7 @@ static enum step go_on_replying(struct session *s)
 		if (x->output.total != before || x->reply.is_ended || x->is_aborted)
 			return STEP_AGAIN;
 	}
-	return x->is_body_done ? STEP_WAIT : STEP_READ;
+	return x->is_body_done ? STEP_WAIT : ask_for_body(s);
 }
 
 enum step exchange_active(struct session *s)
@@ -313,8 +361,17 @@ enum step exchange_active(struct session *s)
 		session_close(s, x->output.has_failed ? CLOSE_MEMORY : CLOSE_IO_ERROR);
 		return STEP_CLOSED;
 	}
+	if (x->detached) {
+		if (!output_is_empty(&x->output))
+			return x->is_blocked ? STEP_WAIT : STEP_FLUSH;
+		session_detach(s);
+		return STEP_CLOSED;
+	}
+	/* Whoever has answered takes the rest as it comes, to be dropped. */
+	if (x->reply.is_ended)
+		x->is_paused = false;
 	skips_body = x->reply.is_ended && x->reply.must_close;
-	if (!x->is_body_done && !skips_body && x->in_start < x->in_end) {
+	if (!x->is_body_done && !skips_body && !x->is_paused && x->in_start < x->in_end) {
 		enum step step = pump_body(s);
 
 		if (step != STEP_READ)
@@ -342,7 +399,8 @@ static void fill_entry(struct session *s, struct access_entry *e, uint64_t durat
 	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);
 	e->wall_ns = clock_wall_ns();
 	e->duration_us = duration_us;
-	e->reason = x->why ? x->why : reason;
+	e->reason = x->reply.why ? x->reply.why : x->why ? x->why : reason;
+	e->origin = &x->reply.origin;
 	e->slot = s->server->slot;
 	e->connection = s->serial;
 	e->request_number = s->request_count;

@@ -33,6 +33,7 @@ struct parser {
 	struct guard guard;
 	uint64_t body_left;	  /* bytes of the sized body or of the chunk at hand */
 	uint64_t body_total;	  /* bytes of chunked content announced so far */
+	uint64_t body_max;	  /* limits->body_max, unless the owner changes it before the body begins */
 	uint32_t extension_total; /* bytes of chunk extensions in this body */
 	uint8_t body_state;
 	uint8_t digit_count; /* of the chunk size at hand */
@@ -60,6 +61,10 @@ enum parse_state parser_head(struct parser *p, const char *data, size_t len, siz
  * request. A request without a body is PARSE_DONE at once.  Trailer fields are checked and dropped.
  */
 enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret_data);
+
+/* Bytes of content that come next and need no look; parser_skip says how many went another way (a pipe). */
+uint64_t parser_opaque(const struct parser *p);
+void parser_skip(struct parser *p, uint64_t len);
 
 /*
  * True when nothing of a request has arrived yet (leading empty lines count as nothing).  Whoever

@@ -44,6 +44,7 @@ struct server {
 	void (*on_session_closed)(struct server *srv);
 	void *owner;
 	/* private */
+	uint64_t body_max;		/* bytes of content, unless the route has a limit of its own */
 	struct pool sessions;
 	struct pool exchanges;
 	struct pool buffers;
@@ -63,6 +64,8 @@ struct server {
  * NULL or "" for none; at most 63 characters.
  */
 void server_init(struct server *srv, const char *server_name);
+/* Routes may let through content up to this many bytes (handler_ops.body_max); the limit of others stays. */
+void server_allow_body(struct server *srv, uint64_t body_max);
 /* Every session must be gone. */
 void server_fini(struct server *srv);
 /*

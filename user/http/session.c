@@ -72,6 +72,12 @@ void session_close(struct session *s, enum close_reason reason)
 	if (s->state == SESSION_CLOSED)
 		return;
 	is_cut = x && is_reply_cut(s, x);
+	if (s->state == SESSION_DETACHED && s->detached) {
+		const struct detached_ops *ops = s->detached;
+
+		s->detached = NULL;
+		ops->on_abort(s->detached_ctx);
+	}
 	if (x && s->state == SESSION_ACTIVE)
 		exchange_abandon(s);
 	s->state = SESSION_CLOSED;
@@ -83,6 +89,36 @@ void session_close(struct session *s, enum close_reason reason)
 	/* A reply cut short must not look complete to a client that reads until the end: RST instead of FIN. */
 	conn_close(&s->conn, is_cut);
 	retire(s);
+}
+
+static void close_detached(void *handle, int reason)
+{
+	struct session *s = handle;
+
+	s->detached = NULL;
+	session_close(s, (enum close_reason)reason);
+}
+
+void session_detach(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	struct detached d = {
+		.conn = &s->conn,
+		.early = span_of(x->in + x->in_start, x->in_end - x->in_start),
+		.handle = s,
+		.close = close_detached,
+	};
+
+	exchange_log(s, "upgraded");
+	x->route = NULL;
+	x->reply.is_ended = true;
+	s->state = SESSION_DETACHED;
+	s->detached = x->detached;
+	s->detached_ctx = x->detached_ctx;
+	loop_timer_stop(s->server->loop, &s->timer);
+	x->on_detached(x->detached_ctx, &d);
+	if (s->state == SESSION_DETACHED)
+		exchange_end(s);
 }
 
 void session_forget(struct session *s)
@@ -97,7 +133,7 @@ void session_forget(struct session *s)
 
 void session_wake(struct session *s)
 {
-	if (!s->is_running && s->state != SESSION_CLOSED)
+	if (!s->is_running && s->state < SESSION_DETACHED)
 		loop_again(s->server->loop, &s->job);
 }
 
@@ -157,7 +193,7 @@ static void settle(struct session *s)
 	case SESSION_ACTIVE:
 		if (x->is_blocked)
 			arm(s, WAIT_WRITE, t->write);
-		else if (!x->is_body_done)
+		else if (!x->is_body_done && !x->is_paused)
 			arm(s, WAIT_BODY, t->body);
 		else
 			arm(s, WAIT_NONE, 0);
@@ -317,6 +353,12 @@ static void note_input(struct session *s, unsigned len)
 		x->body_step = 0;
 	}
 	s->has_progressed = true;
+}
+
+void session_note_body(struct session *s, size_t len)
+{
+	s->server->stats->bytes_in += len;
+	note_input(s, (unsigned)MIN(len, (size_t)BODY_STEP));
 }
 
 static enum step read_input(struct session *s, struct turn *turn)
@@ -493,7 +535,7 @@ static void run_steps(struct session *s)
 
 void session_run(struct session *s)
 {
-	if (s->state == SESSION_CLOSED || s->is_running)
+	if (s->state >= SESSION_DETACHED || s->is_running)
 		return;
 	s->is_running = true;
 	run_steps(s);
@@ -510,6 +552,10 @@ static void on_ready(struct io *io, uint32_t events)
 	struct session *s = container_of(io, struct session, conn.io);
 
 	conn_note_events(&s->conn, events);
+	if (s->state == SESSION_DETACHED) {
+		s->detached->on_ready(s->detached_ctx);
+		return;
+	}
 	if ((events & EPOLLOUT) && s->exchange)
 		s->exchange->is_blocked = false;
 	session_run(s);

@@ -9,6 +9,8 @@
  *    v
  *   CLOSED   (session_close: the one place where a connection dies)
  *
+ *   ACTIVE --101 sent--> DETACHED   the handler's (a tunnel), until it gives the connection back to be closed
+ *
  * A session in IDLE owns no exchange: no buffer, no parser, no request.  The exchange is borrowed with the first byte.
  * Nothing in here is freed while events are walked; a closed session is freed at the end of the iteration.
  */
@@ -19,7 +21,14 @@
 #include "http/server.h"
 #include "net/conn.h"
 
-enum session_state { SESSION_IDLE, SESSION_HEAD, SESSION_ACTIVE, SESSION_LINGER, SESSION_CLOSED };
+enum session_state {
+	SESSION_IDLE,
+	SESSION_HEAD,
+	SESSION_ACTIVE,
+	SESSION_LINGER,
+	SESSION_DETACHED,
+	SESSION_CLOSED,
+};
 
 /* What the timer waits for. */
 enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
@@ -33,7 +42,11 @@ struct session {
 	struct job job;			/* to be run again, later: to be freed */
 	uint64_t serial;
 	uint64_t request_count;
-	uint64_t linger_until_ms;
+	union {
+		uint64_t linger_until_ms;
+		void *detached_ctx;			/* DETACHED */
+	};
+	const struct detached_ops *detached;	/* DETACHED: who has the connection */
 	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
 	uint8_t state;
 	uint8_t wait;			/* enum session_wait */
@@ -53,6 +66,7 @@ struct exchange {
 	bool is_logged;
 	bool is_refused;		/* answered by exchange_refuse */
 	bool is_blocked;		/* the kernel took no more of the output */
+	bool is_paused;			/* the handler wants no content now */
 	unsigned reply_head_len;	/* bytes */
 	unsigned body_step;		/* bytes of content since the body timer was armed */
 	uint64_t output_before;		/* output.total when the reply began */
@@ -60,6 +74,9 @@ struct exchange {
 	const char *why;		/* reason for the log, of the parser or of a timeout; NULL: done */
 	const struct route *route;	/* NULL: answered by the session itself, or not asked yet */
 	const struct route *later;	/* asked as soon as the content is over: it takes none */
+	const struct detached_ops *detached;	/* the connection is to be detached, once the output is sent */
+	void *detached_ctx;
+	void (*on_detached)(void *ctx, const struct detached *d);
 	struct parser parser;
 	struct output output;
 	struct reply reply;
@@ -78,6 +95,11 @@ void session_close(struct session *s, enum close_reason reason);
 
 /* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
 void session_forget(struct session *s);
+
+/* The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
+void session_detach(struct session *s);
+/* Content came in that the session did not read itself. */
+void session_note_body(struct session *s, size_t len);
 
 /* exchange.c: one step of a request.  */
 enum step {

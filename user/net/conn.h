@@ -23,6 +23,9 @@ struct transport_ops {
 	ssize_t (*read)(struct conn *c, void *to, size_t len);
 	ssize_t (*writev)(struct conn *c, const struct iovec *iov, int count, bool has_more);
 	ssize_t (*sendfile)(struct conn *c, int fd, off_t *offset, size_t len);
+	/* Between connection and pipe, without a copy.  NULL: the bytes have to be looked at (TLS). */
+	ssize_t (*splice_in)(struct conn *c, int pipe_fd, size_t len);
+	ssize_t (*splice_out)(struct conn *c, int pipe_fd, size_t len, bool has_more);
 	int (*shutdown_write)(struct conn *c);
 	/* Frees what the transport holds; the descriptor is closed by conn_close. NULL: nothing. */
 	void (*close)(struct conn *c);
@@ -53,6 +56,17 @@ void conn_note_events(struct conn *c, uint32_t events);
 ssize_t conn_read(struct conn *c, void *to, size_t len);
 ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count, bool has_more);
 ssize_t conn_sendfile(struct conn *c, int fd, off_t *offset, size_t len);
+static inline bool conn_can_splice(const struct conn *c)
+{
+	return c->transport->splice_in && c->transport->splice_out;
+}
+
+/*
+ * Results as of conn_read and conn_writev.  -EAGAIN of splice_in may come from a full pipe: the caller, who knows how much
+ * is in it, must not ask then.
+ */
+ssize_t conn_splice_in(struct conn *c, int pipe_fd, size_t len);
+ssize_t conn_splice_out(struct conn *c, int pipe_fd, size_t len, bool has_more);
 /* Asks for an event when the kernel takes bytes again; called after -EAGAIN, costs nothing when asked already. */
 int conn_want_write(struct conn *c);
 int conn_shutdown_write(struct conn *c);

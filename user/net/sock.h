@@ -59,7 +59,14 @@ int sock_accept(int fd, union sock_addr *ret_peer);
 ssize_t sock_read(int fd, void *to, size_t len);
 ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more);
 ssize_t sock_sendfile(int fd, int from_fd, off_t *offset, size_t len);
+/*
+ * splice(2) between a socket and a pipe, whose other end never blocks us.  Bytes moved, 0 (the peer has ended its side),
+ * -EAGAIN: the socket has nothing or takes nothing, or the pipe is full or empty.
+ */
+ssize_t sock_splice(int from_fd, int to_fd, size_t len, bool has_more);
 int sock_shutdown_write(int fd);
+/* True while the peer has neither sent anything nor ended its side. */
+bool sock_is_quiet(int fd);
 /* Bytes written that the peer has not acknowledged yet; 0 when that cannot be known. */
 unsigned sock_unacked(int fd);
 /* SO_LINGER 0 and close: the peer gets RST. */
