@@ -90,6 +90,66 @@ static void sock_addr__parses_and_prints(void **state)
 	}
 }
 
+static void sock_addr__parses_hosts(void **state)
+{
+	static const struct {
+		const char *text, *host; /* NULL: refused */
+		int family;
+	} cases[] = {
+		{ "127.0.0.1", "127.0.0.1", AF_INET },
+		{ "::1", "::1", AF_INET6 },
+		{ "2001:DB8:0:0::1", "2001:db8::1", AF_INET6 },
+		{ "::ffff:10.0.0.1", "10.0.0.1", AF_INET6 },
+		{ "0000:0000:0000:0000:0000:ffff:192.168.100.228", "192.168.100.228", AF_INET6 },
+		{ "", NULL, 0 },
+		{ "*", NULL, 0 },
+		{ "[::1]", NULL, 0 },
+		{ "127.0.0.1:80", NULL, 0 },
+		{ "127.0.0.01", NULL, 0 },
+		{ "127.1", NULL, 0 },
+		{ " 127.0.0.1", NULL, 0 },
+		{ "fe80::1%lo", NULL, 0 },
+		{ "fe80::1%1", NULL, 0 },
+		{ "::1::", NULL, 0 },
+		{ "0000:0000:0000:0000:0000:ffff:192.168.100.2280", NULL, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char out[SOCK_ADDR_TEXT];
+		union sock_addr a;
+		int r = sock_addr_parse_host(span_str(cases[i].text), &a);
+
+		assert_int_equal(r, cases[i].host ? 0 : -EINVAL);
+		if (r)
+			continue;
+		assert_int_equal(a.any.sa_family, cases[i].family);
+		assert_int_equal(sock_addr_port(&a), 0);
+		assert_string_equal(sock_addr_print_host(&a, out), cases[i].host);
+	}
+}
+
+static void sock_addr__unmaps(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		int family;
+	} cases[] = {
+		{ "[::ffff:10.0.0.1]:80", "10.0.0.1:80", AF_INET },
+		{ "10.0.0.1:80", "10.0.0.1:80", AF_INET },
+		{ "[::1]:80", "[::1]:80", AF_INET6 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char out[SOCK_ADDR_TEXT];
+		union sock_addr a;
+
+		assert_int_equal(sock_addr_parse(span_str(cases[i].from), &a), 0);
+		sock_addr_unmap(&a);
+		assert_int_equal(a.any.sa_family, cases[i].family);
+		assert_string_equal(sock_addr_print(&a, out), cases[i].to);
+	}
+}
+
 static void sock_addr__refuses_nonsense(void **state)
 {
 	static const char *const bad[] = {
@@ -367,6 +427,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sock_addr__parses_and_prints),
+		cmocka_unit_test(sock_addr__parses_hosts),
+		cmocka_unit_test(sock_addr__unmaps),
 		cmocka_unit_test(sock_addr__refuses_nonsense),
 		cmocka_unit_test(sock_addr__prints_an_unknown_family),
 		cmocka_unit_test(sock_listen__options_reach_accepted_sockets),

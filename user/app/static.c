@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "app/escape.h"
 #include "app/mime.h"
@@ -104,7 +103,7 @@ static void send_entry(struct static_route *r, const struct request *req, struct
 			encoding = encoding_choose_for(&r->accepted,
 						       request_header(req, HEADER_ACCEPT_ENCODING),
 						       e->encodings);
-		static_send_file(r, req, reply, e->files[encoding], e->encodings != 0);
+		static_send_file(req, reply, e->files[encoding], e->encodings != 0);
 		return;
 	case ENTRY_REDIRECT:
 		redirect_to_folder(req, reply);
@@ -237,8 +236,6 @@ int static_new(const struct static_options *opt, void **ret_conf)
 	r->root.fd = -1;
 	r->id = next_route_id++;
 	r->cache = file_cache_get(opt->cache);
-	if (getrandom(&r->boundary_state, sizeof(r->boundary_state), GRND_NONBLOCK) < 0)
-		r->boundary_state = (uintptr_t)r;
 	err = copy_options(r, opt);
 	if (!err)
 		err = open_root(r, opt->allows_symlinks);

@@ -26,7 +26,6 @@ struct static_route {
 	char *default_type;
 	struct file_cache *cache;
 	struct encoding_memo accepted;
-	uint64_t boundary_state; /* of the generator of multipart boundaries */
 };
 
 /*
@@ -46,8 +45,7 @@ void static_resolve(struct static_route *r, struct file_entry *e);
 unsigned static_status_of(int err);
 
 /* Answers GET and HEAD with a file: preconditions, ranges, whole.  `varies`: by Accept-Encoding. */
-void static_send_file(struct static_route *r, const struct request *req, struct reply *reply,
-		      struct file *f, bool varies);
+void static_send_file(const struct request *req, struct reply *reply, struct file *f, bool varies);
 
 /* Answers with a page that lists the folder `relative`. */
 void static_send_listing(struct static_route *r, const struct request *req, struct reply *reply,

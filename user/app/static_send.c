@@ -5,6 +5,7 @@
 
 #include "app/conditional.h"
 #include "app/range.h"
+#include "base/random.h"
 
 #define BOUNDARY_LEN  24
 #define PART_HEAD_MAX 512 /* bytes; a media type of the table is far shorter */
@@ -56,24 +57,15 @@ static void send_one_range(struct reply *reply, struct file *f, bool varies,
 	reply_end(reply);
 }
 
-/* splitmix64: unguessable enough for a text that must not occur in the file by accident. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
-static void make_boundary(uint64_t *state, char out[BOUNDARY_LEN])
+/* Of a text that must not occur in the file by accident. */
+static void make_boundary(char out[BOUNDARY_LEN])
 {
 	static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
 	uint64_t bits = 0;
 
 	for (int i = 0; i < BOUNDARY_LEN; i++) {
 		if (i % 12 == 0)
-			bits = next_random(state);
+			bits = random_u64();
 		out[i] = digits[bits & 31];
 		bits >>= 5;
 	}
@@ -115,14 +107,14 @@ static uint64_t multipart_length(const struct file *f, struct span boundary,
 }
 
 /* RFC 9110 14.6 */
-static void send_ranges(struct static_route *r, struct reply *reply, struct file *f, bool varies,
+static void send_ranges(struct reply *reply, struct file *f, bool varies,
 			const struct range_set *set)
 {
 	char text[BOUNDARY_LEN], memory[PART_HEAD_MAX];
 	struct span boundary = span_of(text, sizeof(text));
 	struct buf b;
 
-	make_boundary(&r->boundary_state, text);
+	make_boundary(text);
 	reply_set_status(reply, 206);
 	reply_addf(reply, SPAN("Content-Type"), "multipart/byteranges; boundary=%.*s",
 		   SPAN_ARG(boundary));
@@ -180,8 +172,8 @@ static bool is_settled(const struct request *req, struct reply *reply, const str
 	return false;
 }
 
-static void send_partial(struct static_route *r, const struct request *req, struct reply *reply,
-			 struct file *f, bool varies)
+static void send_partial(const struct request *req, struct reply *reply, struct file *f,
+			 bool varies)
 {
 	struct validators v = validators_of(f);
 	enum range_result result = RANGE_IGNORE;
@@ -196,19 +188,18 @@ static void send_partial(struct static_route *r, const struct request *req, stru
 	/* Content-Encoding over a multipart body would claim that the multipart is what was
 	 * compressed. */
 	else if (result == RANGE_PARTIAL && f->encoding == ENCODING_IDENTITY)
-		send_ranges(r, reply, f, varies, &set);
+		send_ranges(reply, f, varies, &set);
 	else
 		send_whole(req, reply, f, varies);
 }
 
-void static_send_file(struct static_route *r, const struct request *req, struct reply *reply,
-		      struct file *f, bool varies)
+void static_send_file(const struct request *req, struct reply *reply, struct file *f, bool varies)
 {
 	if (conditional_is_asked(req) && is_settled(req, reply, f, varies))
 		return;
 	/* RFC 9110 14.2: Range is defined for GET alone. */
 	if (req->known[HEADER_RANGE] && req->method == METHOD_GET)
-		send_partial(r, req, reply, f, varies);
+		send_partial(req, reply, f, varies);
 	else
 		send_whole(req, reply, f, varies);
 }

@@ -27,6 +27,13 @@ union sock_addr {
  * "127.0.0.1:80", "[::1]:80", ":80" and "*:80" (both 0.0.0.0).  Port 0 is allowed.  0 or -EINVAL.
  */
 int sock_addr_parse(struct span text, union sock_addr *ret_addr);
+/*
+ * An address alone: "127.0.0.1" or "::1", without brackets, scope or port (which is 0 then).  Asks the kernel nothing:
+ * fit for what peers send.  A v4-mapped address stays IPv6.  0 or -EINVAL.
+ */
+int sock_addr_parse_host(struct span text, union sock_addr *ret_addr);
+/* The IPv4 address of a v4-mapped one, anything else as it is. */
+void sock_addr_unmap(union sock_addr *a);
 socklen_t sock_addr_len(const union sock_addr *a);
 uint16_t sock_addr_port(const union sock_addr *a);
 /* Address and port; a v4-mapped address prints as v4.  Always terminated; returns out. */
