@@ -27,7 +27,8 @@
 	X(CLOSE_DRAIN, "drain")			/* server is stopping */                       \
 	X(CLOSE_MEMORY, "memory")			/* no memory for it */                         \
 	X(CLOSE_IO_ERROR, "io_error")			/* other error of the socket or a file */      \
-	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */
+	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */     \
+	X(CLOSE_PROXY_HEADER, "proxy_header")		/* no PROXY protocol header, a wrong or late one */
 
 #define X(id, text) id,
 enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };

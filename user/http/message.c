@@ -96,9 +96,10 @@ enum header_id header_id_of(struct span name)
 	case 15:
 		return one_of(name, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
 	case 16:
-		return one_of(name, HEADER_PROXY_CONNECTION, 0, 0);
+		return one_of(name, HEADER_PROXY_CONNECTION, HEADER_X_FORWARDED_HOST, 0);
 	case 17:
-		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING, 0);
+		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING,
+			      HEADER_X_FORWARDED_PROTO);
 	case 19:
 		return one_of(name, HEADER_IF_UNMODIFIED_SINCE, 0, 0);
 	default:
@@ -109,6 +110,17 @@ enum header_id header_id_of(struct span name)
 static inline bool is_text(struct span s, const char *text)
 {
 	return memcmp(s.ptr, text, s.len) == 0;
+}
+
+struct span request_only_header(const struct request *req, enum header_id id)
+{
+	unsigned first = req->known[id];
+
+	/* The loop begins behind the first, for `known` is one more than its index. */
+	for (unsigned i = first; i > 0 && i < req->field_count; i++)
+		if (req->fields[i].id == id)
+			return span_of(NULL, 0);
+	return request_header(req, id);
 }
 
 /* Methods compare with case (RFC 9110 9.1). */

@@ -47,6 +47,8 @@ enum http_method {
 	X(HEADER_USER_AGENT, "User-Agent")                                                         \
 	X(HEADER_REFERER, "Referer")                                                               \
 	X(HEADER_X_FORWARDED_FOR, "X-Forwarded-For")                                               \
+	X(HEADER_X_FORWARDED_HOST, "X-Forwarded-Host")                                             \
+	X(HEADER_X_FORWARDED_PROTO, "X-Forwarded-Proto")                                           \
 	X(HEADER_X_REQUEST_ID, "X-Request-Id")                                                     \
 	X(HEADER_TRACEPARENT, "traceparent")                                                       \
 	X(HEADER_FORWARDED, "Forwarded")                                                           \
@@ -104,6 +106,9 @@ static inline struct span request_header(const struct request *req, enum header_
 {
 	return req->known[id] ? req->fields[req->known[id] - 1].value : span_of(NULL, 0);
 }
+
+/* Value of the only field with this id; ptr is NULL when there is none, or more than one. */
+struct span request_only_header(const struct request *req, enum header_id id);
 
 /* HEADER_OTHER for a name that is not in the table; ASCII case-insensitive. */
 enum header_id header_id_of(struct span name);

@@ -78,10 +78,11 @@ int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const st
 {
 	for (struct list *node = srv->idle.prev; node != &srv->idle; node = node->prev) {
 		struct session *s = container_of(node, struct session, node);
-		struct server_guest guest = { s->conn.peer, s->request_count };
+		struct server_guest guest = { s->conn.peer, s->conn.transport_peer, s->conn.announced_local,
+					      s->request_count };
 		int err;
 
-		if (s->conn.is_readable || s->exchange)
+		if (s->conn.is_readable || s->exchange || s->state != SESSION_IDLE)
 			continue;
 		err = send(ctx, s->conn.io.fd, &guest);
 		if (err)

@@ -145,7 +145,7 @@ static void arm(struct session *s, enum session_wait wait, uint64_t after_ms)
 	 * A head has one time limit from its first byte on, and so has the wait for one, whatever empty lines come in it;
 	 * everything else starts anew with each sign of life.
 	 */
-	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST;
+	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST || wait == WAIT_PROXY_HEADER;
 
 	if (s->wait == wait && (has_one_limit || !s->has_progressed) && timer_is_active(&s->timer))
 		return;
@@ -172,6 +172,19 @@ static void settle_idle(struct session *s)
 	list_remove(&s->node);
 	list_push_back(&srv->idle, &s->node);
 	arm(s, WAIT_REQUEST, s->request_count ? srv->timeouts.keepalive : srv->timeouts.header);
+}
+
+/* One that has sent nothing yet is as idle as one between requests, and owns no buffer either. */
+static void settle_proxy_header(struct session *s)
+{
+	struct server *srv = s->server;
+
+	if (!s->exchange || s->exchange->in_start == s->exchange->in_end) {
+		exchange_end(s);
+		list_remove(&s->node);
+		list_push_back(&srv->idle, &s->node);
+	}
+	arm(s, WAIT_PROXY_HEADER, srv->timeouts.header);
 }
 
 /* Arms the timer for what the session now waits for. */
@@ -201,6 +214,9 @@ static void settle(struct session *s)
 	case SESSION_LINGER:
 		arm(s, WAIT_LINGER, t->linger);
 		break;
+	case SESSION_PROXY_HEADER:
+		settle_proxy_header(s);
+		break;
 	default:
 		break;
 	}
@@ -229,6 +245,9 @@ static void on_timer(struct timer *timer)
 	switch (s->wait) {
 	case WAIT_REQUEST:
 		session_close(s, CLOSE_IDLE);
+		return;
+	case WAIT_PROXY_HEADER:
+		session_close(s, CLOSE_PROXY_HEADER);
 		return;
 	case WAIT_HEAD:
 		exchange_refuse(s, 408, "header timeout");
@@ -303,6 +322,9 @@ static enum step on_end(struct session *s)
 	switch (s->state) {
 	case SESSION_IDLE:
 		session_close(s, CLOSE_CLIENT);
+		return STEP_CLOSED;
+	case SESSION_PROXY_HEADER:
+		session_proxy_end(s);
 		return STEP_CLOSED;
 	case SESSION_HEAD:
 		exchange_refuse(s, 400, "head cut short");
@@ -471,6 +493,8 @@ static enum step next_step(struct session *s, struct turn *turn)
 		return exchange_active(s);
 	case SESSION_LINGER:
 		return linger(s, turn);
+	case SESSION_PROXY_HEADER:
+		return session_proxy_header(s);
 	default:
 		return STEP_CLOSED;
 	}
@@ -491,7 +515,7 @@ static enum step read_or_flush(struct session *s, struct turn *turn)
 
 static bool has_failed(struct session *s)
 {
-	bool is_idle = s->state == SESSION_IDLE && !s->exchange;
+	bool is_idle = (s->state == SESSION_IDLE || s->state == SESSION_PROXY_HEADER) && !s->exchange;
 
 	if (!s->conn.has_failed)
 		return false;
@@ -615,16 +639,18 @@ static void watch(struct session *s)
 		session_close(s, CLOSE_MEMORY);
 }
 
-int server_add(struct server *srv, int fd, const union sock_addr *peer)
+int server_add(struct server *srv, int fd, const union sock_addr *peer, bool has_proxy_header)
 {
 	struct session *s = session_new(srv, fd, peer);
 
 	if (!s)
 		return -ENOMEM;
+	if (has_proxy_header)
+		s->state = SESSION_PROXY_HEADER;
 	if (guess_ready(srv))
 		try_early(s);
 	else
-		settle_idle(s);
+		settle(s);
 	watch(s);
 	return 0;
 }
@@ -635,6 +661,8 @@ int server_adopt(struct server *srv, int fd, const struct server_guest *guest)
 
 	if (!s)
 		return -ENOMEM;
+	s->conn.transport_peer = guest->transport_peer;
+	s->conn.announced_local = guest->announced_local;
 	s->request_count = guest->request_count;
 	settle_idle(s);
 	watch(s);

@@ -2,7 +2,9 @@
 /*
  * One HTTP/1 connection and the request it is at.  Internal to http/.
  *
- *            first byte            head complete              reply sent, body read
+ *   PROXY_HEADER   where the listen address wants one: nothing of HTTP happens before it is complete
+ *    |
+ *    v       first byte            head complete              reply sent, body read
  *   IDLE ------------------> HEAD ----------------> ACTIVE -------------------------> IDLE (or HEAD, pipelined)
  *    |                        |  bad, 4xx + close     |  must close
  *    | closed by either       +---------> ACTIVE -----+--------> LINGER (refused with input unread) or CLOSED
@@ -26,12 +28,13 @@ enum session_state {
 	SESSION_HEAD,
 	SESSION_ACTIVE,
 	SESSION_LINGER,
+	SESSION_PROXY_HEADER,
 	SESSION_DETACHED,
 	SESSION_CLOSED,
 };
 
 /* What the timer waits for. */
-enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER, WAIT_PROXY_HEADER };
 
 struct session {
 	struct conn conn;
@@ -125,6 +128,11 @@ void exchange_refuse(struct session *s, unsigned status, const char *why);
 void exchange_abandon(struct session *s);
 /* The access log's entry and the counters of the request at hand, once. */
 void exchange_log(struct session *s, const char *reason);
+
+/* session_proxy.c: a PROXY protocol header in front of the first request. */
+enum step session_proxy_header(struct session *s);
+/* The client has ended its side before the header was complete: the connection is closed. */
+void session_proxy_end(struct session *s);
 
 /* server.c */
 struct span server_common_fields(struct server *srv);

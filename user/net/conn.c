@@ -53,6 +53,8 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr 
 	c->transport = &transport_plain;
 	c->loop = loop;
 	c->peer = *peer;
+	c->transport_peer = *peer;
+	memset(&c->announced_local, 0, sizeof(c->announced_local));
 	c->is_readable = false;
 	c->is_writable = true;
 	c->has_peer_closed = false;

@@ -37,7 +37,9 @@ struct conn {
 	struct io io;
 	const struct transport_ops *transport;
 	struct loop *loop;
-	union sock_addr peer;
+	union sock_addr peer;		/* the client; of a connection with a PROXY protocol header, whom it announced */
+	union sock_addr transport_peer;	/* who holds the other end of the socket; mostly the same */
+	union sock_addr announced_local;/* what the client connected to, by that header; family 0: ask the socket */
 	bool is_readable;
 	bool is_writable;
 	bool has_peer_closed;	/* the peer has ended its side (FIN): a read will return 0 when all is read */

@@ -240,20 +240,22 @@ static unsigned connection_limit(const struct worker_options *opt)
 static int start_acceptor(struct worker *w)
 {
 	const struct worker_options *opt = w->opt;
-	int *fds = calloc(opt->listener_count, sizeof(*fds));
+	struct acceptor_source *sources = calloc(opt->listener_count, sizeof(*sources));
 	int err;
 
-	if (!fds)
+	if (!sources)
 		return -ENOMEM;
-	for (unsigned i = 0; i < opt->listener_count; i++)
-		fds[i] = opt->listeners[i].fds[opt->slot];
+	for (unsigned i = 0; i < opt->listener_count; i++) {
+		sources[i].fd = opt->listeners[i].fds[opt->slot];
+		sources[i].has_proxy_header = opt->listeners[i].has_proxy_header;
+	}
 	w->acceptor.loop = &w->loop;
 	w->acceptor.server = &w->server;
 	w->acceptor.slot = w->slot;
 	w->acceptor.stats = opt->stats;
 	w->acceptor.max_count = connection_limit(opt);
-	err = acceptor_start(&w->acceptor, fds, opt->listener_count);
-	free(fds);
+	err = acceptor_start(&w->acceptor, sources, opt->listener_count);
+	free(sources);
 	return err;
 }
 
