@@ -22,6 +22,7 @@ int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 static struct fixture f;
 static struct acceptor a;
+static struct steer *steer;
 static struct steer_slot slot;
 static struct site_table *sites;
 /* To the last one come connections with a PROXY protocol header. */
@@ -57,8 +58,12 @@ static void on_closed(struct server *srv)
 
 static int open_all(void **state)
 {
+	const struct steer_options opt = {
+		.slot_count = 1, .policy = STEER_LEAST, .bucket_ns = NS_PER_SEC, .is_disabled = true};
+
 	fault_count = 0;
 	calls = 0;
+	assert_int_equal(steer_open(&opt, &steer), 0);
 	sites = site_table_new();
 	site_table_seal(sites);
 	fixture_open(&f, sites);
@@ -73,6 +78,7 @@ static int open_all(void **state)
 	f.server.on_session_closed = on_closed;
 	a = (struct acceptor){.loop = &f.loop,
 			      .server = &f.server,
+			      .steer = steer,
 			      .slot = &slot,
 			      .stats = &f.stats,
 			      .max_count = 100};
@@ -91,6 +97,7 @@ static int close_all(void **state)
 		close(sources[i].fd);
 	fixture_close(&f);
 	site_table_free(sites);
+	steer_close(steer);
 	assert_int_equal(slot.live, 0);
 	return 0;
 }

@@ -55,7 +55,7 @@ static bool is_of_connection(int err)
 static void take(struct acceptor *a, int fd, const union sock_addr *peer, bool has_proxy_header)
 {
 	a->stats->accepted++;
-	steer_accepted(a->slot);
+	steer_accepted(a->steer, a->slot, a->loop->now_ns);
 	if (server_add(a->server, fd, peer, has_proxy_header) < 0) {
 		a->stats->accept_errors++;
 		a->stats->closed[CLOSE_MEMORY]++;
@@ -151,7 +151,7 @@ static void refuse_one(struct acceptor *a)
 		a->stats->accepted++;
 		a->stats->closed[CLOSE_REFUSED]++;
 		a->stats->status[5]++;
-		steer_accepted(a->slot);
+		steer_accepted(a->steer, a->slot, a->loop->now_ns);
 		steer_closed(a->slot);
 		/* What has arrived is read away first, or closing would reset and destroy the answer. */
 		sock_read(fd, waste, sizeof(waste));

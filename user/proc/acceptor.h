@@ -28,6 +28,7 @@ struct acceptor_socket {
 struct acceptor {
 	struct loop *loop;
 	struct server *server;
+	const struct steer *steer;
 	struct steer_slot *slot;
 	struct stats_block *stats;
 	unsigned max_count;		/* connections */

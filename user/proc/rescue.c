@@ -19,7 +19,7 @@ static void take(struct acceptor *a, struct steer_slot *from, int fd, const unio
 {
 	a->stats->accepted++;
 	a->stats->rescued++;
-	steer_rescued(a->slot, from);
+	steer_rescued(a->steer, a->slot, from, a->loop->now_ns);
 	if (server_add(a->server, fd, peer, has_proxy_header) < 0) {
 		a->stats->accept_errors++;
 		a->stats->closed[CLOSE_MEMORY]++;

@@ -251,6 +251,7 @@ static int start_acceptor(struct worker *w)
 	}
 	w->acceptor.loop = &w->loop;
 	w->acceptor.server = &w->server;
+	w->acceptor.steer = w->opt->steer;
 	w->acceptor.slot = w->slot;
 	w->acceptor.stats = opt->stats;
 	w->acceptor.max_count = connection_limit(opt);
