@@ -20,6 +20,7 @@
 #define EXTENSIONS_MAX 1024
 
 enum body_state {
+	END, /* 0, as body_reset() has it */
 	UNTIL_CLOSE,
 	SIZED,
 	SIZE,
@@ -29,7 +30,6 @@ enum body_state {
 	DATA_CR,
 	DATA_LF,
 	TRAILERS,
-	END,
 };
 
 static enum parse_state fail(struct body *b, unsigned status, const char *why)
@@ -248,8 +248,8 @@ uint64_t body_opaque(const struct body *b)
 }
 
 /*
- * llhttp counts a chunk down in content_length, which is as much a part of its interface as the flags read elsewhere, and
- * looks at nothing in between.  Should another version count elsewhere, it takes the next size line for data, and
+ * llhttp counts a chunk down in content_length, a member of its interface as the flags read elsewhere are, and looks at
+ * nothing in between.  Should another version count elsewhere, it takes the next size line for data, and
  * take_size_line() refuses the message.
  */
 void body_skip(struct body *b, uint64_t len)

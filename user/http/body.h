@@ -45,6 +45,12 @@ static inline bool body_show(struct body *b, const char *data, size_t len)
 /* The same with the fields that say where the message ends. */
 bool body_show_framing(struct body *b, const struct field *fields, unsigned count);
 
+/* No content yet: body_take() has nothing to do. */
+static inline void body_reset(struct body *b)
+{
+	b->state = 0;
+}
+
 /* The head is accepted, and this is how its content is framed. */
 void body_begin(struct body *b, enum body_framing framing, uint64_t content_length);
 /* As parser_body.  `trailers`: NULL, or where the trailer section goes. */

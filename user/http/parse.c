@@ -77,6 +77,7 @@ void parser_init(struct parser *p, const struct parse_limits *limits)
 void parser_reset(struct parser *p, struct request *req)
 {
 	guard_reset(&p->guard);
+	body_reset(&p->body);
 	p->req = req;
 	p->status = 0;
 	p->why = NULL;
