@@ -5,6 +5,8 @@
  *
  *   "GET a /p?q 1.1 ka & POST a / 1.1 ka {hello} & 400 bare LF"
  *
+ * Trailers go to `fields`, where the division of the stream must not change them either.
+ *
  * Every piece arrives in a new heap block of exactly its size, at another address: AddressSanitizer
  * sees every read beyond the bytes given, and every span that did not follow them.
  */
@@ -24,8 +26,11 @@ struct driver {
 	size_t used; /* bytes of `data` the head and the content took */
 	bool is_in_body;
 	bool is_over;
+	bool is_skipping; /* content goes past the parser, as through a pipe */
 	struct buf out;
 	struct buf fields; /* every field of every request */
+	struct buf trailers;
+	char trailer_memory[256];
 	char memory[2][32768];
 };
 
@@ -36,7 +41,9 @@ static inline void driver_init(struct driver *d, const struct parse_limits *limi
 	memset(d->req, 0xa5, sizeof(*d->req));
 	buf_init(&d->out, d->memory[0], sizeof(d->memory[0]));
 	buf_init(&d->fields, d->memory[1], sizeof(d->memory[1]));
+	buf_init(&d->trailers, d->trailer_memory, sizeof(d->trailer_memory));
 	parser_init(&d->parser, limits);
+	d->parser.trailers = &d->trailers;
 	parser_reset(&d->parser, d->req);
 }
 
@@ -124,13 +131,49 @@ static inline bool driver_head(struct driver *d)
 	}
 }
 
+/* Content that needs no look, past the parser. */
+static inline void driver_skip(struct driver *d, struct span *in)
+{
+	uint64_t opaque = parser_opaque(&d->parser);
+	size_t len = opaque < in->len ? (size_t)opaque : in->len;
+
+	if (!d->is_skipping || len == 0)
+		return;
+	buf_add(&d->out, in->ptr, len);
+	*in = span_of(in->ptr + len, in->len - len);
+	parser_skip(&d->parser, len);
+}
+
+static inline void driver_print_trailers(struct driver *d)
+{
+	buf_add_span(&d->fields, buf_span(&d->trailers));
+	buf_add_char(&d->fields, d->trailers.is_truncated ? '!' : '.');
+	buf_init(&d->trailers, d->trailer_memory, sizeof(d->trailer_memory));
+}
+
+/* A byte at a time where content is skipped, or the parser would take the content behind a size line itself. */
+static inline enum parse_state driver_take(struct driver *d, struct span *in, struct span *ret_data)
+{
+	struct span part = span_of(in->ptr, d->is_skipping && in->len ? 1 : in->len);
+	size_t len = part.len;
+	enum parse_state state = parser_body(&d->parser, &part, ret_data);
+
+	len -= part.len;
+	*in = span_of(in->ptr + len, in->len - len);
+	return state;
+}
+
 static inline bool driver_body(struct driver *d)
 {
 	struct span in = span_of(d->data + d->used, d->len - d->used), data;
 	enum parse_state state;
 
-	while ((state = parser_body(&d->parser, &in, &data)) == PARSE_DATA)
-		buf_add_span(&d->out, data);
+	do {
+		driver_skip(d, &in);
+		state = driver_take(d, &in, &data);
+		if (state == PARSE_DATA)
+			buf_add_span(&d->out, data);
+	} while (state == PARSE_DATA || (state == PARSE_MORE && in.len));
 	d->used = d->len - in.len;
 	if (state == PARSE_FAIL)
 		driver_fail(d);
@@ -138,6 +181,7 @@ static inline bool driver_body(struct driver *d)
 		return false;
 	if (d->req->framing != BODY_NONE)
 		buf_add_lit(&d->out, "}");
+	driver_print_trailers(d);
 	driver_renew(d, d->used, span_of(NULL, 0));
 	d->used = 0;
 	d->is_in_body = false;

@@ -71,6 +71,37 @@ static void message__knows_nothing_but_the_names(void **state)
 	assert_int_equal(id_of("Content_Length", 14), HEADER_OTHER);
 }
 
+/* The table is the switch's own; these are its users' words. */
+static void message__knows_the_fields_of_proxies(void **state)
+{
+	static const struct {
+		const char *name;
+		enum header_id id;
+		bool may_trail;
+	} cases[] = {
+		{"forwarded", HEADER_FORWARDED, false},
+		{"VIA", HEADER_VIA, false},
+		{"Keep-Alive", HEADER_KEEP_ALIVE, false},
+		{"proxy-connection", HEADER_PROXY_CONNECTION, false},
+		{"date", HEADER_DATE, true},
+		{"Server", HEADER_SERVER, true},
+		{"Content-Length", HEADER_CONTENT_LENGTH, false},
+		{"transfer-encoding", HEADER_TRANSFER_ENCODING, false},
+		{"HOST", HEADER_HOST, false},
+		{"connection", HEADER_CONNECTION, false},
+		{"Trailer", HEADER_TRAILER, false},
+		{"X-Request-Id", HEADER_X_REQUEST_ID, true},
+		{"Grpc-Status", HEADER_OTHER, true},
+		{"Keep_Alive", HEADER_OTHER, true},
+		{"Forwarded-For", HEADER_OTHER, true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(id_of(cases[i].name, strlen(cases[i].name)), cases[i].id);
+		assert_int_equal(header_may_trail(cases[i].id), cases[i].may_trail);
+	}
+}
+
 static void message__knows_methods_with_case(void **state)
 {
 	static const struct {
@@ -106,6 +137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(message__knows_every_field_in_any_case),
 		cmocka_unit_test(message__knows_nothing_but_the_names),
+		cmocka_unit_test(message__knows_the_fields_of_proxies),
 		cmocka_unit_test(message__knows_methods_with_case),
 		cmocka_unit_test(message__has_a_phrase_for_registered_codes),
 	};

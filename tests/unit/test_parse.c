@@ -14,6 +14,7 @@
 static struct driver whole, split;
 
 static unsigned wrong_count;
+static bool is_skipping; /* run_pieces sends content past the parser */
 
 /* Goes on behind a wrong one, so that a run shows them all. */
 static void check(const struct driver *d, const struct parse_case *c, const char *how, size_t at)
@@ -43,6 +44,7 @@ static void run_whole(const struct parse_case *c)
 static void run_pieces(const struct parse_case *c, size_t first, size_t each, const char *how)
 {
 	driver_init(&split, &case_limits);
+	split.is_skipping = is_skipping;
 	driver_feed(&split, span_of(c->in.ptr, first));
 	for (size_t i = first; i < c->in.len; i += each)
 		driver_feed(&split, span_of(c->in.ptr + i, MIN(each, c->in.len - i)));
@@ -66,6 +68,11 @@ static void parse__has_the_right_verdict_however_the_bytes_arrive(void **state)
 			run_pieces(c, at, c->in.len, "split at");
 		run_pieces(c, 0, 1, "byte by byte");
 		run_pieces(c, 0, 7, "by sevens");
+		is_skipping = true;
+		for (size_t at = 0; at < c->in.len; at++)
+			run_pieces(c, at, c->in.len, "skipped, split at");
+		run_pieces(c, 0, 1, "skipped, byte by byte");
+		is_skipping = false;
 		driver_fini(&whole);
 	}
 	print_message("%zu cases\n", ARRAY_LEN(parse_cases));
@@ -259,6 +266,77 @@ static void parse__finds_known_fields(void **state)
 	driver_fini(d);
 }
 
+static void parse__passes_trailers_on(void **state)
+{
+	struct driver *d = &whole;
+	char memory[64];
+	struct buf mine;
+
+	buf_init(&mine, memory, sizeof(memory));
+	driver_init(d, &case_limits);
+	d->parser.trailers = &mine;
+	driver_feed(d, SPAN(CHUNKED("1\r\nx\r\n0\r\nA:b\r\nContent-Length: 5\r\nX-Sum: \t1 2 \r\n\r\n")));
+	assert_true(span_eq(buf_span(&mine), SPAN("A: b\r\nX-Sum: 1 2\r\n")));
+	/* It stays through the reset, until its owner takes it away. */
+	assert_ptr_equal(d->parser.trailers, &mine);
+	driver_feed(d, SPAN(CHUNKED("0\r\nC: d\r\n\r\n")));
+	assert_true(span_eq(buf_span(&mine), SPAN("A: b\r\nX-Sum: 1 2\r\nC: d\r\n")));
+	d->parser.trailers = NULL;
+	driver_feed(d, SPAN(CHUNKED("0\r\nE: f\r\n\r\n")));
+	assert_int_equal(mine.len, 24);
+	assert_false(d->is_over);
+	driver_feed(d, SPAN(CHUNKED("0\r\nE f\r\n\r\n")));
+	assert_string_equal(d->parser.why, "white space before colon");
+	driver_fini(d);
+}
+
+static void parse__says_how_much_needs_no_look(void **state)
+{
+	static struct request req;
+	struct span in, data;
+	struct parser p;
+	size_t len;
+
+	parser_init(&p, &case_limits);
+	parser_reset(&p, &req);
+	assert_int_equal(parser_opaque(&p), 0);
+	in = SPAN(POST("Content-Length: 10\r\n"));
+	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	assert_int_equal(parser_opaque(&p), 10);
+	parser_skip(&p, 4);
+	in = SPAN("abc");
+	assert_int_equal(parser_body(&p, &in, &data), PARSE_DATA);
+	assert_int_equal(parser_opaque(&p), 3);
+	parser_skip(&p, 3);
+	assert_int_equal(parser_opaque(&p), 0);
+	assert_int_equal(parser_body(&p, &in, &data), PARSE_DONE);
+
+	parser_reset(&p, &req);
+	in = SPAN(CHUNKED(""));
+	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	assert_int_equal(parser_opaque(&p), 0);
+	in = SPAN("3\r\n");
+	assert_int_equal(parser_body(&p, &in, &data), PARSE_MORE);
+	assert_int_equal(parser_opaque(&p), 3);
+	parser_skip(&p, 3);
+	assert_int_equal(parser_opaque(&p), 0);
+	in = SPAN("\r\n0\r\n\r\nGET");
+	assert_int_equal(parser_body(&p, &in, &data), PARSE_DONE);
+	assert_true(span_eq(in, SPAN("GET")));
+
+	parser_reset(&p, &req);
+	in = SPAN(GET(""));
+	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	assert_int_equal(parser_opaque(&p), 0);
+
+	/* A body given up: nothing of it is left for the next request. */
+	parser_reset(&p, &req);
+	in = SPAN(POST("Content-Length: 10\r\n"));
+	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	parser_reset(&p, &req);
+	assert_int_equal(parser_opaque(&p), 0);
+}
+
 /* One byte at a time, the work must grow with the bytes, not with their square: counted, not timed.
  */
 static void parse__looks_at_every_byte_once(void **state)
@@ -298,6 +376,8 @@ int main(void)
 		cmocka_unit_test(parse__tells_the_request_line_of_a_refused_head),
 		cmocka_unit_test(parse__is_idle_until_a_request_begins),
 		cmocka_unit_test(parse__finds_known_fields),
+		cmocka_unit_test(parse__passes_trailers_on),
+		cmocka_unit_test(parse__says_how_much_needs_no_look),
 		cmocka_unit_test(parse__looks_at_every_byte_once),
 	};
 

@@ -151,7 +151,7 @@ static bool is_welcome(struct session *s, const struct route *route)
 		return false;
 	}
 	body_max = route->ops->body_max ? route->ops->body_max(route->conf) : s->server->body_max;
-	x->parser.body_max = body_max;
+	x->parser.body.max = body_max;
 	if (req->framing == BODY_SIZED && req->content_length > body_max) {
 		exchange_refuse(s, 413, "content too long");
 		return false;

@@ -107,6 +107,28 @@ enum header_id header_id_of(struct span name)
 	}
 }
 
+bool header_may_trail(enum header_id id)
+{
+	switch (id) {
+	case HEADER_HOST:
+	case HEADER_CONNECTION:
+	case HEADER_CONTENT_LENGTH:
+	case HEADER_TRANSFER_ENCODING:
+	case HEADER_EXPECT:
+	case HEADER_UPGRADE:
+	case HEADER_TE:
+	case HEADER_TRAILER:
+	case HEADER_X_FORWARDED_FOR:
+	case HEADER_FORWARDED:
+	case HEADER_VIA:
+	case HEADER_KEEP_ALIVE:
+	case HEADER_PROXY_CONNECTION:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static inline bool is_text(struct span s, const char *text)
 {
 	return memcmp(s.ptr, text, s.len) == 0;

@@ -112,6 +112,8 @@ struct span request_only_header(const struct request *req, enum header_id id);
 
 /* HEADER_OTHER for a name that is not in the table; ASCII case-insensitive. */
 enum header_id header_id_of(struct span name);
+/* May a field of a trailer section be passed on (RFC 9110 6.5.1)?  Not what frames, routes, or belongs to a hop. */
+bool header_may_trail(enum header_id id);
 enum http_method method_of(struct span text);
 /* "200" -> "OK"; "Unknown" for a code without a registered phrase. */
 const char *status_phrase(unsigned status);

@@ -11,20 +11,11 @@
  */
 #include "http/parse.h"
 
-#include "http/body.h"
 #include "http/rules.h"
 
-static int on_llhttp_done(llhttp_t *llhttp)
-{
-	struct parser *p = llhttp->data;
-
-	p->is_llhttp_done = true;
-	return 0;
-}
-
 static const llhttp_settings_t settings = {
-	.on_headers_complete = on_llhttp_done,
-	.on_chunk_header = on_llhttp_done,
+	.on_headers_complete = body_on_llhttp_done,
+	.on_chunk_header = body_on_llhttp_done,
 };
 
 static enum parse_state fail(struct parser *p, unsigned status, const char *why)
@@ -34,62 +25,48 @@ static enum parse_state fail(struct parser *p, unsigned status, const char *why)
 	return PARSE_FAIL;
 }
 
-static bool feed(struct parser *p, const char *data, size_t len)
-{
-	llhttp_errno_t error = llhttp_execute(&p->llhttp, data, len);
-
-	return error == HPE_OK || error == HPE_PAUSED_UPGRADE;
-}
-
 /*
  * llhttp refuses methods it has not heard of; whether to serve one is the handlers' business (405,
  * 501), so it reads POST in their place, which allows the same content.
  */
-static bool feed_request_line(struct parser *p, const char *line)
+static bool show_request_line(struct parser *p, const char *line)
 {
 	size_t len = guard_request_line_len(&p->guard);
 	size_t skip = 0;
 
 	if (p->req->method == METHOD_OTHER) {
-		if (!feed(p, "POST", 4))
+		if (!body_show(&p->body, "POST", 4))
 			return false;
 		skip = p->req->method_text.len;
 	}
-	return feed(p, line + skip, len - skip);
+	return body_show(&p->body, line + skip, len - skip);
 }
 
-static bool feed_framing_fields(struct parser *p)
+static bool show_head(struct parser *p, const char *line)
 {
 	const struct request *req = p->req;
 
-	if (!req->known[HEADER_CONTENT_LENGTH] && !req->known[HEADER_TRANSFER_ENCODING])
-		return true;
-	for (unsigned i = 0; i < req->field_count; i++) {
-		const struct field *f = &req->fields[i];
-		const char *end = f->value.ptr + f->value.len;
-
-		if (f->id != HEADER_CONTENT_LENGTH && f->id != HEADER_TRANSFER_ENCODING)
-			continue;
-		if (!feed(p, f->name.ptr, (size_t)(end - f->name.ptr)) || !feed(p, "\r\n", 2))
-			return false;
-	}
-	return true;
+	if (!show_request_line(p, line))
+		return false;
+	if ((req->known[HEADER_CONTENT_LENGTH] || req->known[HEADER_TRANSFER_ENCODING]) &&
+	    !body_show_framing(&p->body, req->fields, req->field_count))
+		return false;
+	return body_show(&p->body, "\r\n", 2);
 }
 
 static bool does_llhttp_agree(struct parser *p, const char *line)
 {
 	const struct request *req = p->req;
+	const llhttp_t *llhttp = &p->body.llhttp;
 
-	llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
-	p->llhttp.data = p;
-	p->is_llhttp_done = false;
-	if (!feed_request_line(p, line) || !feed_framing_fields(p) || !feed(p, "\r\n", 2))
+	body_init_llhttp(&p->body, HTTP_REQUEST, &settings);
+	if (!show_head(p, line))
 		return false;
-	if (!p->is_llhttp_done || p->llhttp.http_minor != req->version_minor)
+	if (!p->body.is_llhttp_done || llhttp->http_minor != req->version_minor)
 		return false;
-	if (!!(p->llhttp.flags & F_CHUNKED) != (req->framing == BODY_CHUNKED))
+	if (!!(llhttp->flags & F_CHUNKED) != (req->framing == BODY_CHUNKED))
 		return false;
-	return req->framing != BODY_SIZED || p->llhttp.content_length == req->content_length;
+	return req->framing != BODY_SIZED || llhttp->content_length == req->content_length;
 }
 
 void parser_init(struct parser *p, const struct parse_limits *limits)
@@ -100,19 +77,16 @@ void parser_init(struct parser *p, const struct parse_limits *limits)
 void parser_reset(struct parser *p, struct request *req)
 {
 	guard_reset(&p->guard);
+	body_reset(&p->body);
 	p->req = req;
 	p->status = 0;
 	p->why = NULL;
+	/* What a reply to a head that breaks off early may look at. */
 	req->method = METHOD_OTHER;
 	req->version_minor = 1;
 	req->is_keep_alive = req->expects_continue = req->has_upgrade = false;
 	req->framing = BODY_NONE;
 	req->field_count = 0;
-	/* What a reply to a head that breaks off early may look at. */
-	req->method = METHOD_OTHER;
-	req->version_minor = 1;
-	req->is_keep_alive = false;
-	req->expects_continue = false;
 	req->method_text = req->target = span_of(NULL, 0);
 	memset(req->known, 0, sizeof(req->known));
 }
@@ -140,8 +114,28 @@ enum parse_state parser_head(struct parser *p, const char *data, size_t len, siz
 	if (!does_llhttp_agree(p, data + g->head_start))
 		return fail(p, 400, "refused by llhttp");
 	*ret_head_len = g->pos;
-	parser_begin_body(p);
+	body_begin(&p->body, p->req->framing, p->req->content_length, p->limits->body_max);
 	return PARSE_DONE;
+}
+
+enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret_data)
+{
+	enum parse_state state;
+
+	if (p->status)
+		return PARSE_FAIL;
+	state = body_take(&p->body, p->limits, p->trailers, in, ret_data);
+	return state == PARSE_FAIL ? fail(p, p->body.status, p->body.why) : state;
+}
+
+uint64_t parser_opaque(const struct parser *p)
+{
+	return p->status ? 0 : body_opaque(&p->body);
+}
+
+void parser_skip(struct parser *p, uint64_t len)
+{
+	body_skip(&p->body, len);
 }
 
 bool parser_is_idle(const struct parser *p)

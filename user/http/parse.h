@@ -10,34 +10,27 @@
 #ifndef SLUICE_HTTP_PARSE_H
 #define SLUICE_HTTP_PARSE_H
 
-#include <llhttp.h>
 #include <stddef.h>
 
+#include "http/body.h" /* enum parse_state */
 #include "http/guard.h" /* struct parse_limits */
 #include "http/message.h"
 
-enum parse_state {
-	PARSE_MORE, /* everything given was used, more is needed */
-	PARSE_DONE, /* head, or body, is complete */
-	PARSE_FAIL, /* `status` and `why` say what; the connection must be closed after the reply */
-	PARSE_DATA, /* parser_body only: *ret_data holds content; call again */
-};
-
 struct parser {
-	llhttp_t llhttp;
 	const struct parse_limits *limits;
 	struct request *req;
+	/*
+	 * Where the trailer section of a chunked body goes: "Name: value" CRLF of each field that may be
+	 * passed on (header_may_trail), without the final empty line; whole lines only, once the body is
+	 * PARSE_DONE; is_truncated if it had no room for one.  Set it before the content is read, take it
+	 * away when the memory goes: it stays through parser_reset.  NULL: checked and dropped.
+	 */
+	struct buf *trailers;
 	unsigned status; /* after PARSE_FAIL: 400, 413, 414, 431, 501, 505 ... */
 	const char *why; /* after PARSE_FAIL: a short constant for the log, "bare LF" */
-	/* private state of the scanner and of the body follows */
+	/* private */
 	struct guard guard;
-	uint64_t body_left;	  /* bytes of the sized body or of the chunk at hand */
-	uint64_t body_total;	  /* bytes of chunked content announced so far */
-	uint64_t body_max;	  /* limits->body_max, unless the owner changes it before the body begins */
-	uint32_t extension_total; /* bytes of chunk extensions in this body */
-	uint8_t body_state;
-	uint8_t digit_count; /* of the chunk size at hand */
-	bool is_llhttp_done; /* llhttp saw the end of the head, or of a chunk's size line */
+	struct body body;
 };
 
 /* The limits stay the caller's and must outlive the parser. */
@@ -58,11 +51,16 @@ enum parse_state parser_head(struct parser *p, const char *data, size_t len, siz
 /*
  * Takes content off the front of *in (which moves on).  PARSE_DATA: *ret_data is a piece of
  * content, inside the bytes given; PARSE_DONE: the body has ended, *in begins with the next
- * request. A request without a body is PARSE_DONE at once.  Trailer fields are checked and dropped.
+ * request. A request without a body is PARSE_DONE at once.  Trailer fields are checked and go to p->trailers.
  */
 enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret_data);
 
-/* Bytes of content that come next and need no look; parser_skip says how many went another way (a pipe). */
+/*
+ * Bytes of content (of a sized body, or of the chunk at hand) that come next and need no look: they
+ * may go through a pipe, and parser_skip() then says how many did, which may be fewer.  0 while the
+ * parser has to see the next byte.  After the last one parser_body, with or without further bytes,
+ * says PARSE_DONE.  0 before the head is.
+ */
 uint64_t parser_opaque(const struct parser *p);
 void parser_skip(struct parser *p, uint64_t len);
 

@@ -13,7 +13,8 @@
 #define SLUICE_HTTP_RESPONSE_H
 
 #include "base/buf.h"
-#include "http/parse.h"
+#include "http/body.h"
+#include "http/message.h"
 
 #define RESPONSE_FIELDS_MAX 128
 
@@ -23,7 +24,11 @@ struct response {
 	bool is_keep_alive;		/* the connection may carry another one after this (RFC 9112 9.3) */
 	bool has_upgrade;		/* 101 with Connection: upgrade and an Upgrade field */
 	enum body_framing framing;	/* BODY_UNTIL_CLOSE too */
-	uint64_t content_length;	/* bytes, when a Content-Length was given, whatever the framing; else UINT64_MAX */
+	/*
+	 * Bytes, when a Content-Length was given, whatever the framing; else UINT64_MAX.  Also UINT64_MAX where the answer
+	 * to HEAD, or a 304, has a Transfer-Encoding besides: such a length is not to be passed on.
+	 */
+	uint64_t content_length;
 	struct span reason;		/* phrase as received, may be empty */
 	unsigned field_count;
 	uint8_t known[HEADER_COUNT];	/* 1 + index of the first field with that id, 0 = absent */
@@ -32,22 +37,17 @@ struct response {
 };
 
 struct response_parser {
-	llhttp_t llhttp;
-	const struct parse_limits *limits;	/* head_max, field_max, body_max; request_line_max bounds the status line */
+	/* head_max, field_max, body_max (of sized and chunked content); request_line_max bounds the status line. */
+	const struct parse_limits *limits;
 	struct response *res;
 	const char *why;	/* after PARSE_FAIL: a short constant for the log, "bare LF" */
-	/* Where the trailer section of a chunked body goes, checked, as complete lines without the final empty one; its
-	 * owner is the caller, truncated if it has no room.  NULL: dropped. */
+	/* Where the trailer section of a chunked body goes, as in struct parser; stays through response_reset. */
 	struct buf *trailers;
 	bool is_to_head;	/* the request was HEAD: no content follows, whatever the fields say */
 	/* private */
+	bool is_llhttp_over;	/* llhttp says the message ends with its head */
 	struct guard guard;
-	uint64_t body_left;	/* bytes of the sized body or of the chunk at hand */
-	uint64_t body_total;
-	uint32_t extension_total;
-	uint8_t body_state;
-	uint8_t digit_count;
-	bool is_llhttp_done;
+	struct body body;
 };
 
 /* The limits stay the caller's and must outlive the parser. */
@@ -63,10 +63,7 @@ enum parse_state response_head(struct response_parser *p, const char *data, size
  * connection is the caller's to see.  PARSE_DONE leaves in *in what came after the end, which no upstream may send.
  */
 enum parse_state response_body(struct response_parser *p, struct span *in, struct span *ret_data);
-/*
- * Bytes of content (or chunk data) that come next and need no look: they may go through a pipe.  response_skip() then
- * says how many did.  0 while the parser has to see the next byte.  UINT64_MAX for BODY_UNTIL_CLOSE.
- */
+/* As parser_opaque and parser_skip.  UINT64_MAX for BODY_UNTIL_CLOSE, however much was skipped. */
 uint64_t response_opaque(const struct response_parser *p);
 void response_skip(struct response_parser *p, uint64_t len);
 

@@ -6,9 +6,8 @@
  */
 #include "http/rules.h"
 
+#include "http/fields.h"
 #include "http/target.h"
-
-_Static_assert(HEADER_COUNT <= 32, "duplicates is a bit each");
 
 struct verdict {
 	unsigned status;
@@ -18,23 +17,9 @@ struct verdict {
 #define PASS		  ((struct verdict){0, NULL})
 #define REFUSE(code, why) ((struct verdict){(code), (why)})
 
-static inline bool is_repeated(uint32_t duplicates, enum header_id id)
+static inline struct fields fields_of(const struct request *req, uint32_t duplicates)
 {
-	return duplicates & 1u << id;
-}
-
-/* The field after `at` (NULL: the first) with this id, or NULL. */
-static const struct field *next_field(const struct request *req, uint32_t duplicates,
-				      enum header_id id, const struct field *at)
-{
-	if (!at)
-		return req->known[id] ? &req->fields[req->known[id] - 1] : NULL;
-	if (!is_repeated(duplicates, id))
-		return NULL;
-	while (++at < req->fields + req->field_count)
-		if (at->id == id)
-			return at;
-	return NULL;
+	return (struct fields){req->fields, req->known, req->field_count, duplicates};
 }
 
 /* RFC 9112 6.3 (5): a list of equal lengths might be repaired; refused, since others on the path
@@ -52,27 +37,17 @@ static struct verdict check_length(struct request *req, uint32_t duplicates)
 	return PASS;
 }
 
-/* RFC 9112 6.1 and 6.3: every line of the field, in order, is one list. */
+/* RFC 9112 6.1 and 6.3. */
 static struct verdict check_codings(struct request *req, uint32_t duplicates)
 {
-	const struct field *f = NULL;
-	bool has_other = false, has_chunked = false, is_last_chunked = false;
-	struct span item;
+	struct fields fields = fields_of(req, duplicates);
+	struct transfer_codings codings = fields_codings(&fields);
 
-	while ((f = next_field(req, duplicates, HEADER_TRANSFER_ENCODING, f))) {
-		struct span list = f->value;
-
-		while (span_next_item(&list, &item)) {
-			is_last_chunked = span_ieq(item, SPAN("chunked"));
-			if (is_last_chunked && has_chunked)
-				return REFUSE(400, "chunked twice");
-			has_chunked |= is_last_chunked;
-			has_other |= !is_last_chunked;
-		}
-	}
-	if (!is_last_chunked)
+	if (codings.is_chunked_twice)
+		return REFUSE(400, "chunked twice");
+	if (!codings.is_last_chunked)
 		return REFUSE(400, "last transfer coding is not chunked");
-	if (has_other)
+	if (codings.has_other)
 		return REFUSE(501, "unknown transfer coding");
 	req->framing = BODY_CHUNKED;
 	return PASS;
@@ -115,9 +90,7 @@ static struct verdict check_host(struct request *req, uint32_t duplicates)
 /* RFC 9112 9.3, RFC 9110 7.6.1 and 7.8; Upgrade in 1.0 is ignored. */
 static void read_connection(struct request *req, uint32_t duplicates)
 {
-	const struct field *f = NULL;
-	bool has_close = false, has_keep_alive = false, has_upgrade = false;
-	struct span item;
+	struct connection_options options = {false};
 
 	/* What every browser sends. */
 	if (!is_repeated(duplicates, HEADER_CONNECTION) &&
@@ -126,28 +99,27 @@ static void read_connection(struct request *req, uint32_t duplicates)
 		req->has_upgrade = false;
 		return;
 	}
-	while ((f = next_field(req, duplicates, HEADER_CONNECTION, f))) {
-		struct span list = f->value;
+	if (req->known[HEADER_CONNECTION]) {
+		struct fields fields = fields_of(req, duplicates);
 
-		while (span_next_item(&list, &item)) {
-			has_close |= span_ieq(item, SPAN("close"));
-			has_keep_alive |= span_ieq(item, SPAN("keep-alive"));
-			has_upgrade |= span_ieq(item, SPAN("upgrade"));
-		}
+		options = fields_connection(&fields);
 	}
-	req->is_keep_alive = !has_close && (req->version_minor == 1 || has_keep_alive);
-	req->has_upgrade = has_upgrade && req->version_minor == 1 && req->known[HEADER_UPGRADE];
+	req->is_keep_alive =
+		!options.has_close && (req->version_minor == 1 || options.has_keep_alive);
+	req->has_upgrade = options.has_upgrade && req->version_minor == 1 &&
+			   req->known[HEADER_UPGRADE];
 }
 
 /* RFC 9110 10.1.1: must be ignored in 1.0, and without content there is nothing to wait for. */
 static struct verdict check_expect(struct request *req, uint32_t duplicates)
 {
+	struct fields fields = fields_of(req, duplicates);
 	const struct field *f = NULL;
 	struct span item;
 
 	if (!req->known[HEADER_EXPECT] || req->version_minor == 0)
 		return PASS;
-	while ((f = next_field(req, duplicates, HEADER_EXPECT, f))) {
+	while ((f = fields_next(&fields, HEADER_EXPECT, f))) {
 		struct span list = f->value;
 
 		while (span_next_item(&list, &item))

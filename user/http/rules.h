@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What RFC 9112 and 9110 demand of a request whose grammar is right: framing, Host, target,
- * Connection, Expect. */
+/* What RFC 9112 and 9110 demand of a message whose grammar is right: framing, Host, target,
+ * Connection, Expect of a request; framing, Connection, Upgrade of a response. */
 #ifndef SLUICE_HTTP_RULES_H
 #define SLUICE_HTTP_RULES_H
 
@@ -13,5 +13,12 @@
  */
 unsigned rules_apply(struct request *req, uint32_t duplicates, const struct parse_limits *limits,
 		     const char **ret_why);
+
+/*
+ * The same for a response: framing, content_length, is_keep_alive and has_upgrade.  NULL, or what
+ * is wrong with it.
+ */
+const char *rules_apply_response(struct response *res, uint32_t duplicates, bool is_to_head,
+				 const struct parse_limits *limits);
 
 #endif
