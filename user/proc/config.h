@@ -125,6 +125,8 @@ struct config_upstream {		/* times in ms */
 	unsigned server_count;
 };
 
+#define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: indexes take 16 bits where there are many */
+
 struct config_site {
 	struct config_place place;
 	char **names;
