@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Faulty configurations and what is said about them, for tests by table: every fault, and nothing else. */
+/* Faulty configurations and what is said about them, by table: every fault, and nothing else. */
 #ifndef SLUICE_TESTS_CONFIG_CASES_H
 #define SLUICE_TESTS_CONFIG_CASES_H
 

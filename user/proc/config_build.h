@@ -18,8 +18,8 @@ int config_route_init(struct config_route *r);
 int config_upstream_init(struct config_upstream *u);
 int config_server_init(struct config_server *s);
 /*
- * Kind, address, name and port from the text.  0, -ENOMEM, or -EINVAL: why says what is wrong, to be
- * put behind the text in quotes.
+ * Kind, address, name and port from the text.  0, -ENOMEM, or -EINVAL: why says what is wrong, to
+ * be put behind the text in quotes.
  */
 int config_server_parse(struct config_server *s, const char *text, char *why, size_t size);
 /*

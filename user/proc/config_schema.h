@@ -36,7 +36,7 @@ enum config_kind {
 	KIND_CHOICE,   /* an enum: index into `choices` */
 	KIND_TEXT,     /* char * */
 	KIND_LIST,     /* char ** at `offset`, unsigned at `count_offset` */
-	KIND_RANGE,    /* "200-299", or one number: unsigned at `offset`, the last at `count_offset` */
+	KIND_RANGE,    /* "200-299" or "200": unsigned at `offset`, the last at `count_offset` */
 	KIND_HANDLER,  /* struct config_route: value, and `handler` as its kind */
 };
 
@@ -47,7 +47,7 @@ struct config_key {
 	const char *name;
 	enum config_kind kind;
 	uint16_t offset, width; /* of the field in the section's struct */
-	uint16_t count_offset;
+	uint16_t count_offset; /* of a list, or the last of a range */
 	bool is_inverted;    /* KIND_BOOL: the field says the opposite */
 	uint8_t handler;     /* enum route_kind */
 	uint8_t route_kinds; /* bits of enum route_kind the key goes with; 0: all */
