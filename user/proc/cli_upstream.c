@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `sluice upstream`: the servers behind the proxy of a running server, and taking one out of use.
- */
+/* `sluice upstream`: how the servers behind the proxy stand, and taking one out of use. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -77,10 +76,9 @@ static int width_of(const json_t *upstreams, const char *name)
 	const json_t *upstream, *server;
 	size_t i, k, width = strlen(name);
 
-	json_array_foreach(upstreams, i, upstream)
-	{
-		json_array_foreach(json_object_get(upstream, "servers"), k, server) width =
-			MAX(width, strlen(string_of(server, name)));
+	json_array_foreach(upstreams, i, upstream) {
+		json_array_foreach(json_object_get(upstream, "servers"), k, server)
+			width = MAX(width, strlen(string_of(server, name)));
 	}
 	return (int)width;
 }
@@ -109,8 +107,7 @@ static void print_upstreams(const json_t *upstreams, FILE *out)
 	const json_t *upstream, *server;
 	size_t i, k;
 
-	json_array_foreach(upstreams, i, upstream)
-	{
+	json_array_foreach(upstreams, i, upstream) {
 		fprintf(out, "%supstream %s, balance %s\n", i ? "\n" : "",
 			string_of(upstream, "name"), string_of(upstream, "balance"));
 		fprintf(out,

@@ -102,7 +102,7 @@ static void check_hash(struct config_faults *f, cfg_t *section, const struct con
 
 	if (balance && strcmp(balance->text, effective) != 0)
 		return; /* faulty, and reported: what was meant is not known */
-	if (u->balance == BALANCE_HASH && !hash)
+	if (balance && u->balance == BALANCE_HASH && !hash)
 		config_fault_value(f, balance->line, "balance", "hash",
 				   "balance: 'hash' needs what to hash: expected hash = \"ip\", "
 				   "\"uri\", \"header:NAME\" or \"cookie:NAME\" beside it");
