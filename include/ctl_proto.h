@@ -11,6 +11,9 @@
  *                                         `sluice steer --json`; with one of these, the state after it:
  *      "change":"policy","policy":NAME | "change":"weight","slot":N,"weight":N |
  *      "change":"drain","slot":N | "change":"undrain","slot":N
+ *   -> {"command":"upstream","action":"show"}     <- {"ok":true,"upstreams":[{"name","balance","servers":[...]}]}, as in
+ *                                         the status; with "action":"drain" or "undrain" and "upstream":NAME,
+ *                                         "server":TEXT as configured, the state after it
  *   -> anything else                   <- {"ok":false,"error":"..."}
  *
  * The end of the client's half of the connection ends its line as a newline does.  What follows the line is ignored.

@@ -19,26 +19,29 @@
 
 enum endpoint_health { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };	/* unknown counts as well */
 
+/* All that a balancer looks at lies in the first cache line. */
 struct upstream_endpoint {
 	/* Address and weight are read under the sequence: odd while they change.  [M] of a literal, at start; else [P] */
 	uint32_t sequence;
 	uint32_t is_used;		/* there is an address */
 	uint32_t weight;		/* of the configuration, or of SRV; 1 to 65535 */
 	uint32_t address_len;		/* bytes */
-	uint8_t address[UPSTREAM_ADDRESS_SIZE];	/* struct sockaddr */
-	uint64_t used_since_ns;		/* [P] CLOCK_MONOTONIC: first seen, or well again: slow start counts from here; 0: never */
 	uint32_t health;		/* [P] enum endpoint_health of the active checks */
-	uint32_t check_streak;		/* [P] checks in a row that say otherwise than `health` */
-	uint64_t checks, check_failures;/* [P] counters */
-	char check_error[40];		/* [P] the last failure in words, "" if none; may be torn, always ends in NUL */
 	uint32_t is_drained;		/* [M] no new requests */
-	uint32_t spare;
 	uint32_t active;		/* [W] requests it has at the moment, of all workers */
 	uint32_t connections;		/* [W] connections open to it, of all workers */
 	uint64_t ejected_until_ns;	/* [W] passive: not chosen before this time (CLOCK_MONOTONIC) */
+	uint64_t used_since_ns;		/* [P] CLOCK_MONOTONIC: first seen, or well again: slow start counts from here; 0: never */
 	uint32_t ejections;		/* [W] in a row: each lasts longer */
 	uint32_t ejection_count;	/* [W] counter */
+	uint8_t address[UPSTREAM_ADDRESS_SIZE] __attribute__((aligned(64)));	/* struct sockaddr, under the sequence */
+	uint64_t checks, check_failures;/* [P] counters */
+	char check_error[40];		/* [P] the last failure in words, "" if none; may be torn, always ends in NUL */
+	uint32_t check_streak;		/* [P] checks in a row that say otherwise than `health` */
+	uint32_t spare;
 } __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct upstream_endpoint) == 256, "four cache lines, of which the first is the balancer's");
 
 /* What one worker did with one endpoint; written by that worker only, set right by the master when it dies. */
 struct upstream_counters {

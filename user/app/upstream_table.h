@@ -31,11 +31,31 @@ int upstream_table_open(struct upstream_table *t, unsigned endpoint_count, unsig
 void upstream_table_close(struct upstream_table *t);
 struct upstream_counters *upstream_table_counters(const struct upstream_table *t, unsigned worker, unsigned endpoint);
 
-/* Master (literals) or monitor (names) only.  `len` 0 takes the address away. */
+/*
+ * Master (literals) or monitor (names) only.  `len` 0 takes the address away.  Another address than before begins anew:
+ * health unknown, not ejected, in use since `now_ns`; the same one keeps all that.
+ */
 void upstream_endpoint_set(struct upstream_endpoint *e, const struct sockaddr *addr, socklen_t len, uint32_t weight,
 			   uint64_t now_ns);
 /* Any process, never waits for long: a writer that died in between reads as "no address". */
 void upstream_endpoint_get(const struct upstream_endpoint *e, struct upstream_address *ret_address);
+
+/*
+ * One request or connection more (less) at an endpoint: in the shared count of all workers and in this worker's block.
+ * The order is such that a worker which dies in between leaves one too many, never one too few: a count that wrapped
+ * below zero would keep the endpoint from being chosen for ever.
+ */
+static inline void upstream_count_up(uint32_t *shared, uint32_t *own)
+{
+	__atomic_fetch_add(shared, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(own, *own + 1, __ATOMIC_RELEASE);
+}
+
+static inline void upstream_count_down(uint32_t *shared, uint32_t *own)
+{
+	__atomic_store_n(own, *own - 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(shared, 1, __ATOMIC_RELEASE);
+}
 
 /* Counts of a worker that died are taken off the endpoints; called by the master before the slot's next worker starts. */
 void upstream_table_forget_worker(struct upstream_table *t, unsigned worker);

@@ -124,6 +124,35 @@ int sock_local_addr(int fd, union sock_addr *ret_addr)
 	return getsockname(fd, &ret_addr->any, &len) ? -errno : 0;
 }
 
+int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connected)
+{
+	int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r = 0;
+
+	*ret_is_connected = false;
+	if (fd < 0)
+		return -errno;
+	if (addr->sa_family != AF_UNIX)
+		r = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	/* Never repeated: one that a signal interrupted goes on by itself. */
+	if (r == 0 && connect(fd, addr, len) == 0)
+		*ret_is_connected = true;
+	else if (r == 0 && errno != EINPROGRESS && errno != EINTR)
+		r = -errno;
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
+}
+
+int sock_error(int fd)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) ? -errno : -err;
+}
+
 int sock_accept(int fd, union sock_addr *ret_peer)
 {
 	socklen_t len = sizeof(*ret_peer);

@@ -38,6 +38,8 @@ socklen_t sock_addr_len(const union sock_addr *a);
 uint16_t sock_addr_port(const union sock_addr *a);
 /* Address and port; a v4-mapped address prints as v4.  Always terminated; returns out. */
 char *sock_addr_print(const union sock_addr *a, char out[SOCK_ADDR_TEXT]);
+/* The same of any stream socket's address, cut to `size`: "unix:/run/app.sock", "unix:@name" of an abstract one too. */
+char *sock_addr_print_any(const struct sockaddr *addr, socklen_t len, char *out, size_t size);
 /* Address alone, without brackets. */
 char *sock_addr_print_host(const union sock_addr *a, char out[SOCK_ADDR_TEXT]);
 
@@ -60,6 +62,14 @@ struct sock_options {
  */
 int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
 int sock_local_addr(int fd, union sock_addr *ret_addr);
+/*
+ * A non-blocking, close-on-exec stream socket on its way to `addr`: TCP (with TCP_NODELAY) or Unix.  The descriptor, which
+ * becomes the caller's, or -errno.  *ret_is_connected: there at once (Unix); else EPOLLOUT, EPOLLERR or EPOLLHUP tells
+ * when it is decided, and sock_error() how.
+ */
+int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connected);
+/* Takes the socket's pending error: 0, or -ECONNREFUSED ... */
+int sock_error(int fd);
 
 /* Accepted sockets are non-blocking and close-on-exec.  Descriptor, or -errno (-EAGAIN: none is waiting). */
 int sock_accept(int fd, union sock_addr *ret_peer);

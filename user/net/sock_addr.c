@@ -7,8 +7,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
+
+#include "base/err.h"
 
 static int parse_port(struct span text, in_port_t *ret_port)
 {
@@ -219,5 +223,29 @@ char *sock_addr_print(const union sock_addr *a, char out[SOCK_ADDR_TEXT])
 
 	sock_addr_print_host(a, host);
 	snprintf(out, SOCK_ADDR_TEXT, format, host, sock_addr_port(a));
+	return out;
+}
+
+static char *print_unix(const struct sockaddr_un *addr, size_t len, char *out, size_t size)
+{
+	size_t path_len = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+	bool is_abstract = path_len > 0 && addr->sun_path[0] == '\0';
+
+	if (is_abstract)
+		snprintf(out, size, "unix:@%.*s", (int)path_len - 1, addr->sun_path + 1);
+	else
+		snprintf(out, size, "unix:%.*s", (int)path_len, addr->sun_path);
+	return out;
+}
+
+char *sock_addr_print_any(const struct sockaddr *addr, socklen_t len, char *out, size_t size)
+{
+	union sock_addr a = { 0 };
+	char text[SOCK_ADDR_TEXT];
+
+	if (len >= sizeof(addr->sa_family) && addr->sa_family == AF_UNIX)
+		return print_unix((const struct sockaddr_un *)addr, MIN(len, sizeof(struct sockaddr_un)), out, size);
+	memcpy(&a, addr, MIN(len, sizeof(a)));
+	snprintf(out, size, "%s", sock_addr_print(&a, text));
 	return out;
 }

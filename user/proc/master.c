@@ -36,6 +36,11 @@ static void on_kill_timer(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, kill_timer);
 
+	if (m->monitor.is_stopping) {
+		log_warn("the monitor did not end in time and is killed");
+		supervisor_stop(&m->monitor, SIGKILL);
+		return;
+	}
 	log_warn("workers that did not end in time are killed");
 	supervisor_stop(&m->supervisor, SIGKILL);
 }
@@ -49,6 +54,7 @@ static void on_signal(struct io *io, uint32_t events)
 		switch (info.ssi_signo) {
 		case SIGCHLD:
 			supervisor_reap(&m->supervisor);
+			supervisor_reap(&m->monitor);
 			break;
 		case SIGTERM:
 		case SIGINT:
@@ -121,6 +127,15 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 	m->stats[slot].restarts = m->supervisor.workers[slot].restarts;
 }
 
+void master_abandon(struct master *m)
+{
+	watch_abandon(&m->watch);
+	ctl_abandon(m->ctl);
+	steer_disown(m->steer);
+	close(m->signals.fd);
+	close(m->loop.epfd);
+}
+
 static int run_child(void *owner, unsigned slot, int channel_fd)
 {
 	struct master *m = owner;
@@ -129,6 +144,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.runtime = m->runtime,
 		.steer = m->steer,
 		.inboxes = &m->inboxes,
+		.upstreams = &m->upstreams,
 		.stats = &m->stats[slot],
 		.listeners = m->listeners,
 		.listener_count = m->listener_count,
@@ -146,11 +162,8 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	 */
 	for (unsigned i = 0; i < m->listener_count; i++)
 		listener_keep_only(&m->listeners[i], slot);
-	watch_abandon(&m->watch);
-	ctl_abandon(m->ctl);
-	steer_disown(m->steer);
-	close(m->signals.fd);
-	close(m->loop.epfd);
+	supervisor_abandon(&m->monitor);
+	master_abandon(m);
 	return worker_run(&opt);
 }
 
@@ -185,6 +198,8 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 {
 	struct master *m = owner;
 
+	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
+	upstream_table_forget_worker(&m->upstreams, slot);
 	m->stats[slot].state = WORKER_DOWN;
 	m->stats[slot].pid = 0;
 	/* A slot whose next worker comes at once keeps being chosen: its socket holds the queue meanwhile. */
@@ -201,11 +216,13 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 		  will_restart_ms);
 }
 
+/* The monitor goes last: workers that drain still want to know which servers are well.  Its own end stops the loop. */
 static void on_empty(void *owner)
 {
 	struct master *m = owner;
 
-	loop_stop(&m->loop);
+	loop_timer_start(&m->loop, &m->kill_timer, KILL_AFTER_MS);
+	supervisor_stop(&m->monitor, SIGTERM);
 }
 
 static const struct supervisor_ops supervisor_ops = {
@@ -244,6 +261,7 @@ static int serve(struct master *m)
 	m->supervisor.ops = &supervisor_ops;
 	m->supervisor.owner = m;
 	start_watch(m);
+	master_start_monitor(m);
 	err = supervisor_start(&m->supervisor, m->worker_count);
 	if (err) {
 		log_error("cannot start workers: %s", strerror(-err));
@@ -290,6 +308,7 @@ int master_run(const struct config *config)
 		err = serve(m);
 		watch_close(&m->watch);
 		supervisor_fini(&m->supervisor);
+		supervisor_fini(&m->monitor);
 	}
 	loop_timer_stop(&m->loop, &m->tick);
 	loop_timer_stop(&m->loop, &m->kill_timer);

@@ -36,6 +36,8 @@ static void on_status(struct ctl_request *rq, const json_t *args, void *owner)
 		.stats = m->stats,
 		.listens = m->listeners,
 		.listen_count = m->listener_count,
+		.upstreams = m->config,
+		.upstream_table = &m->upstreams,
 		.has_buckets = json_is_true(json_object_get(args, "buckets")),
 	};
 	struct status_steering steering;
@@ -83,6 +85,7 @@ const struct ctl_command master_commands[] = {
 	{ "steer", master_on_steer },
 	{ "status", on_status },
 	{ "stop", on_stop },
+	{ "upstream", master_on_upstream },
 	{ "reopen", on_reopen },
 	{ NULL, NULL },
 };

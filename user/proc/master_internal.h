@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What master.c (life), master_open.c (resources) and master_ctl.c (commands) share. */
+/* What master.c (life), master_open.c (resources), master_upstream.c and master_ctl.c (commands) share. */
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
 #define SLUICE_PROC_MASTER_INTERNAL_H
 
+#include "app/upstream_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "proc/cpus.h"
 #include "proc/ctl.h"
+#include "proc/monitor.h"
 #include "proc/privilege.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
@@ -38,7 +40,9 @@ struct master {
 	struct ctl_request *stop_requests[CTL_CLIENT_MAX];	/* wait for the end */
 	unsigned stop_request_count;
 	struct inboxes inboxes;		/* connections on their way from worker to worker */
+	struct upstream_table upstreams;
 	struct supervisor supervisor;
+	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
 	struct watch watch;
 	struct io signals;
 	struct timer tick;
@@ -61,7 +65,14 @@ extern const struct ctl_command master_commands[];
 /* master_steer.c */
 void master_on_steer(struct ctl_request *rq, const json_t *args, void *owner);
 
+/* master_upstream.c.  The table: 0 or -ENOMEM, logged. */
+int master_open_upstreams(struct master *m);
+void master_start_monitor(struct master *m);
+void master_on_upstream(struct ctl_request *rq, const json_t *args, void *owner);
+
 /* master.c: `is_hard`: connections are not waited for. */
 void master_stop(struct master *m, bool is_hard);
+/* In a forked child: lets go of what only the master may have, but for sockets and channels. */
+void master_abandon(struct master *m);
 
 #endif

@@ -192,6 +192,8 @@ int master_open(struct master *m)
 	if (!err)
 		err = open_stats(m);
 	if (!err)
+		err = master_open_upstreams(m);
+	if (!err)
 		err = open_steer(m);
 	if (!err)
 		err = open_inboxes(m);
@@ -212,6 +214,7 @@ void master_close(struct master *m)
 	m->steer = NULL;
 	runtime_free(m->runtime);
 	m->runtime = NULL;
+	upstream_table_close(&m->upstreams);
 	if (m->stats)
 		munmap(m->stats, m->worker_count * sizeof(*m->stats));
 	m->stats = NULL;

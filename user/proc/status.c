@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/upstream_report.h"
 
 /* An object being filled; once something failed it stays failed. */
 struct filler {
@@ -264,5 +265,6 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill_workers(&f, src, st);
 	fill(&f, "steering", steering(st, src->pin));
 	fill(&f, "listen", listens(src->listens, src->listen_count));
+	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));
 	return fill_end(&f);
 }

@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "app/upstream_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
+#include "proc/config.h"
 #include "stats_shm.h"
 
 /* What the master knows; all borrowed. */
@@ -29,6 +31,8 @@ struct status_source {
 	const struct stats_block *stats;/* one for each slot */
 	const struct listener *listens;
 	unsigned listen_count;
+	const struct config *upstreams;	/* the configuration that names them; NULL: none */
+	const struct upstream_table *upstream_table;
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "proc/upstream_report.h"
 
 #define COLUMNS	  80
 #define CELL_TEXT 32
@@ -219,4 +220,5 @@ void status_print(const json_t *status, FILE *out)
 	print_table(status, out);
 	print_steering(status, out);
 	print_listens(status, out);
+	upstream_report_print(json_object_get(status, "upstreams"), out);
 }

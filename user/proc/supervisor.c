@@ -61,15 +61,19 @@ static void on_channel(struct io *io, uint32_t events)
 	}
 }
 
-/* A sibling's end of a channel in this process would keep that sibling from seeing the master go. */
+void supervisor_abandon(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->workers[i].channel.fd >= 0)
+			close(s->workers[i].channel.fd);
+}
+
 static void run_child(struct supervised *w, const int pair[2])
 {
 	struct supervisor *s = w->supervisor;
 
 	close(pair[0]);
-	for (unsigned i = 0; i < s->count; i++)
-		if (s->workers[i].channel.fd >= 0)
-			close(s->workers[i].channel.fd);
+	supervisor_abandon(s);
 	exit(s->ops->run_child(s->owner, w->slot, pair[1]));
 }
 

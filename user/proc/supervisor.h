@@ -3,6 +3,7 @@
  * Keeps one worker process in each slot: forks, reaps, restarts with back-off.  The first death of a healthy worker is
  * answered at once; one that dies again and again waits 100 ms, 200 ms ... 10 s.  A worker that has lived for a second
  * counts as healthy again.  Children are known by pid; nothing else is ever signalled.
+ * The monitor has a supervisor of its own, with one slot.
  */
 #ifndef SLUICE_PROC_SUPERVISOR_H
 #define SLUICE_PROC_SUPERVISOR_H
@@ -31,7 +32,10 @@ struct supervisor_ops {
 	void (*on_start)(void *owner, unsigned slot);
 	/* In the parent after it. */
 	void (*on_started)(void *owner, unsigned slot, pid_t pid);
-	/* In the child; runs the worker and returns its exit status. Other workers' channels are closed already. */
+	/*
+	 * In the child; runs the worker and returns its exit status.  Channels of this supervisor's others are closed
+	 * already.
+	 */
 	int (*run_child)(void *owner, unsigned slot, int channel_fd);
 	/* A worker said that it serves; `all_ready`: so do all. */
 	void (*on_ready)(void *owner, unsigned slot, bool all_ready);
@@ -57,6 +61,11 @@ int supervisor_start(struct supervisor *s, unsigned count);
 void supervisor_reap(struct supervisor *s);
 /* No more restarts; the signal goes to every worker.  May be called again with a harder signal. */
 void supervisor_stop(struct supervisor *s, int signal);
+/*
+ * In a forked child: closes its copies of the channels, touches nothing that is shared with the parent.  A channel that
+ * somebody else still holds would keep its process from seeing the master go.
+ */
+void supervisor_abandon(struct supervisor *s);
 void supervisor_fini(struct supervisor *s);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/logfile.h"
 #include "net/fd_pass.h"
 #include "proc/acceptor.h"
+#include "proc/child.h"
 #include "proc/cpus.h"
 #include "proc/rescue.h"
 
@@ -170,30 +171,12 @@ static void on_channel(struct io *io, uint32_t events)
 
 /* Start ------------------------------------------------------------------------------------------------------- */
 
-/* The master blocked all signals; those below arrive by descriptor, the others do as they please again. */
 static int start_signals(struct worker *w)
 {
-	sigset_t mine;
-	int fd;
+	int fd = child_open_signals();
 
-	sigemptyset(&mine);
-	sigaddset(&mine, SIGTERM);
-	sigaddset(&mine, SIGQUIT);
-	/* A terminal sends Ctrl-C to the whole group and a rotation may signal all: both are the master's business. */
-	sigaddset(&mine, SIGINT);
-	sigaddset(&mine, SIGHUP);
-	sigaddset(&mine, SIGUSR1);
-	/* In one step: a signal that waits already must not end this process on the way. */
-	sigprocmask(SIG_SETMASK, &mine, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	/* A log at its size limit (RLIMIT_FSIZE) must fail a write, not kill the process. */
-	signal(SIGXFSZ, SIG_IGN);
-	sigdelset(&mine, SIGINT);
-	sigdelset(&mine, SIGHUP);
-	sigdelset(&mine, SIGUSR1);
-	fd = signalfd(-1, &mine, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	io_init(&w->signal_io, fd, on_signal);
 	return loop_add(&w->loop, &w->signal_io, EPOLLIN, false);
 }

@@ -14,6 +14,7 @@
 #ifndef SLUICE_PROC_WORKER_H
 #define SLUICE_PROC_WORKER_H
 
+#include "app/upstream_table.h"
 #include "net/listener.h"
 #include "proc/privilege.h"
 #include "proc/rebalance.h"
@@ -29,6 +30,7 @@ struct worker_options {
 	struct runtime *runtime;
 	struct steer *steer;
 	const struct inboxes *inboxes;
+	const struct upstream_table *upstreams;
 	struct stats_block *stats;	/* of this slot */
 	struct listener *listeners;
 	unsigned listener_count;
