@@ -79,6 +79,14 @@ void conn_note_events(struct conn *c, uint32_t events)
 		c->has_failed = true;
 }
 
+int conn_local_addr(const struct conn *c, union sock_addr *ret_addr)
+{
+	if (!c->announced_local.any.sa_family)
+		return sock_local_addr(c->io.fd, ret_addr);
+	*ret_addr = c->announced_local;
+	return 0;
+}
+
 ssize_t conn_read(struct conn *c, void *to, size_t len)
 {
 	ssize_t n = c->transport->read(c, to, len);
