@@ -101,6 +101,14 @@ static void note_no_bytes(struct conn *c, ssize_t n)
 		c->has_failed = true;
 }
 
+int conn_local_addr(const struct conn *c, union sock_addr *ret_addr)
+{
+	if (!c->announced_local.any.sa_family)
+		return sock_local_addr(c->io.fd, ret_addr);
+	*ret_addr = c->announced_local;
+	return 0;
+}
+
 ssize_t conn_read(struct conn *c, void *to, size_t len)
 {
 	ssize_t n = c->transport->read(c, to, len);

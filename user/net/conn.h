@@ -55,6 +55,8 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr 
 int conn_watch(struct conn *c);
 /* To be called first in on_ready: translates the events into the flags. */
 void conn_note_events(struct conn *c, uint32_t events);
+/* What the client connected to: as announced, else the socket's own address.  0 or -errno. */
+int conn_local_addr(const struct conn *c, union sock_addr *ret_addr);
 ssize_t conn_read(struct conn *c, void *to, size_t len);
 ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count, bool has_more);
 ssize_t conn_sendfile(struct conn *c, int fd, off_t *offset, size_t len);
