@@ -138,6 +138,7 @@ static void status__json_keeps_the_contract(void **state)
 	assert_true(json_is_true(json_object_get(json_array_get(listen, 0), "steered")));
 	assert_string_equal(string_at(json_array_get(listen, 1), "address"), "[::1]:8443");
 	assert_true(json_is_false(json_object_get(json_array_get(listen, 1), "steered")));
+	assert_true(json_is_array(json_object_get(s, "upstreams")));
 	json_decref(s);
 }
 

@@ -124,17 +124,34 @@ static void finish(struct probe *p, const char *error)
 	note_result(h, error);
 }
 
+/* Short, and what it means here; of the others the system's words. */
+static const char *error_text(int err)
+{
+	switch (-err) {
+	case ECONNREFUSED:
+		return "refused";
+	case ECONNRESET:
+	case EPIPE:
+		return "reset";
+	case ETIMEDOUT:
+		return "timed out";
+	case ENOENT:
+		return "found no such socket";
+	case EACCES:
+	case EPERM:
+		return "not permitted";
+	case EAGAIN:
+		return "found the queue full";
+	default:
+		return strerror(-err);
+	}
+}
+
 static void finish_errno(struct probe *p, const char *what, int err)
 {
-	char text[ERROR_TEXT], *why = strerror(-err);
+	char text[ERROR_TEXT];
 
-	if (err == -ECONNREFUSED)
-		why = "refused";
-	else if (err == -ECONNRESET || err == -EPIPE)
-		why = "reset";
-	else if (err == -ETIMEDOUT)
-		why = "timed out";
-	snprintf(text, sizeof(text), "%s %s", what, why);
+	snprintf(text, sizeof(text), "%s %s", what, error_text(err));
 	finish(p, text);
 }
 
