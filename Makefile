@@ -79,6 +79,7 @@ BIN       := $(B)/sluice
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=read,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
+UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
 UNIT_LDFLAGS_test_file_cache := -Wl,--wrap=pread
 UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
