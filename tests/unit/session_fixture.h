@@ -33,6 +33,8 @@ struct fixture {
 	unsigned logged;
 	char last_reason[64];
 	unsigned last_status;
+	uint64_t last_body_sent;
+	char last_target[64];
 };
 
 static inline void on_done(struct server *srv, const struct access_entry *e)
@@ -41,6 +43,9 @@ static inline void on_done(struct server *srv, const struct access_entry *e)
 
 	f->logged++;
 	f->last_status = e->status;
+	f->last_body_sent = e->body_sent;
+	if (e->req)
+		snprintf(f->last_target, sizeof(f->last_target), "%.*s", SPAN_ARG(e->req->target));
 	snprintf(f->last_reason, sizeof(f->last_reason), "%s", e->reason);
 }
 

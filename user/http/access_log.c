@@ -260,6 +260,14 @@ static void add_utc(struct buf *b, uint64_t wall_ns)
 	buf_add_char(b, 'Z');
 }
 
+/* The one the request came with, or was given on its way to an upstream. */
+static struct span request_id(const struct access_entry *e)
+{
+	if (e->origin && e->origin->request_id[0])
+		return span_str(e->origin->request_id);
+	return header(e, HEADER_X_REQUEST_ID);
+}
+
 static void add_json_request(struct buf *b, const struct access_entry *e)
 {
 	static const struct span versions[] = {SPAN("1.0"), SPAN("1.1")};
@@ -272,7 +280,7 @@ static void add_json_request(struct buf *b, const struct access_entry *e)
 	add_member(b, ",\"host\":", header(e, HEADER_HOST), TEXT_MAX);
 	add_member(b, ",\"referer\":", header(e, HEADER_REFERER), TEXT_MAX);
 	add_member(b, ",\"user_agent\":", header(e, HEADER_USER_AGENT), TEXT_MAX);
-	add_member(b, ",\"request_id\":", header(e, HEADER_X_REQUEST_ID), 2 * SHORT_MAX);
+	add_member(b, ",\"request_id\":", request_id(e), 2 * SHORT_MAX);
 }
 
 static void add_origin(struct buf *b, const struct reply_origin *o)

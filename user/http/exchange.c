@@ -72,12 +72,15 @@ static void start_request(struct session *s)
 	x->is_logged = false;
 	x->is_refused = false;
 	x->is_paused = false;
+	x->has_probed = false;
 	x->detached = NULL;
+	x->parser.trailers = NULL;
 	x->why = NULL;
 	x->route = NULL;
 	x->later = NULL;
 	x->reply_head_len = 0;
 	x->output_before = x->output.total;
+	x->request.peer = &s->conn.peer;
 	reply_init(&x->reply, &http1_reply_ops, &x->request);
 }
 
@@ -164,6 +167,7 @@ static void ask_handler(struct exchange *x, const struct route *route)
 	x->route = route;
 	x->later = NULL;
 	route->ops->on_request(&x->request, &x->reply, route->conf);
+	x->parser.trailers = x->reply.is_ended ? NULL : x->reply.request_trailers;
 }
 
 static void dispatch(struct session *s)
@@ -335,6 +339,27 @@ static bool can_batch(const struct exchange *x)
 	       output_is_memory_only(&x->output);
 }
 
+/*
+ * A client that has ended its side either waits for its answer or is gone for good, which the kernel tells only when
+ * something is sent to it.  Where an answer is dear (a server is at work on it), an interim response finds out: a client
+ * must bear with one it did not ask for (RFC 9110 15.2), and a socket nobody has any more resets.
+ */
+static enum step probe(struct session *s)
+{
+	struct exchange *x = s->exchange;
+
+	if (!x->route || !x->route->ops->relays_continue || x->reply.is_begun || x->has_probed)
+		return STEP_WAIT;
+	if (x->request.version_minor == 0) {
+		session_close(s, CLOSE_CLIENT_ABORT);
+		return STEP_CLOSED;
+	}
+	x->has_probed = true;
+	output_add(&x->output, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	x->output_before = x->output.total;
+	return STEP_FLUSH;
+}
+
 static enum step go_on_replying(struct session *s)
 {
 	struct exchange *x = s->exchange;
@@ -349,7 +374,9 @@ static enum step go_on_replying(struct session *s)
 		if (x->output.total != before || x->reply.is_ended || x->is_aborted)
 			return STEP_AGAIN;
 	}
-	return x->is_body_done ? STEP_WAIT : ask_for_body(s);
+	if (!x->is_body_done)
+		return ask_for_body(s);
+	return s->conn.has_peer_closed ? probe(s) : STEP_WAIT;
 }
 
 enum step exchange_active(struct session *s)
@@ -368,8 +395,10 @@ enum step exchange_active(struct session *s)
 		return STEP_CLOSED;
 	}
 	/* Whoever has answered takes the rest as it comes, to be dropped. */
-	if (x->reply.is_ended)
+	if (x->reply.is_ended) {
 		x->is_paused = false;
+		x->parser.trailers = NULL;
+	}
 	skips_body = x->reply.is_ended && x->reply.must_close;
 	if (!x->is_body_done && !skips_body && !x->is_paused && x->in_start < x->in_end) {
 		enum step step = pump_body(s);
@@ -406,30 +435,43 @@ static void fill_entry(struct session *s, struct access_entry *e, uint64_t durat
 	e->request_number = s->request_count;
 }
 
+/* A request that has ended, or has become something else, in the counters; once. */
+static void count_request(struct session *s, uint64_t duration_us)
+{
+	struct exchange *x = s->exchange;
+	struct stats_block *stats = s->server->stats;
+	unsigned class = x->reply.is_begun ? x->reply.status / 100 : 0;
+
+	x->is_logged = true;
+	stats->requests++;
+	stats->status[class < ARRAY_LEN(stats->status) ? class : 0]++;
+	if (s->request_count > 1)
+		stats->keepalive_reuses++;
+	if (x->reply.is_begun)
+		hist_add(&stats->latency_us, duration_us);
+}
+
 void exchange_log(struct session *s, const char *reason)
 {
 	struct exchange *x = s->exchange;
-	struct server *srv = s->server;
-	unsigned class = x->reply.is_begun ? x->reply.status / 100 : 0;
 	struct access_entry e;
 	uint64_t duration_us;
-	char host[SOCK_ADDR_TEXT];
 
 	if (x->is_logged)
 		return;
-	x->is_logged = true;
-	srv->stats->requests++;
-	srv->stats->status[class < ARRAY_LEN(srv->stats->status) ? class : 0]++;
-	if (s->request_count > 1)
-		srv->stats->keepalive_reuses++;
 	/* The loop's time would be that of the start: most requests begin and end in one turn. */
 	duration_us = (clock_ns() - x->start_ns) / 1000;
-	if (x->reply.is_begun)
-		hist_add(&srv->stats->latency_us, duration_us);
-	if (!srv->on_request_done)
+	count_request(s, duration_us);
+	if (!s->server->on_request_done)
 		return;
-	e.peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
-	e.peer_port = sock_addr_port(&s->conn.peer);
 	fill_entry(s, &e, duration_us, reason);
-	srv->on_request_done(srv, &e);
+	session_log(s, &e);
+}
+
+void exchange_count(struct session *s, struct access_entry *ret_entry)
+{
+	uint64_t duration_us = (clock_ns() - s->exchange->start_ns) / 1000;
+
+	count_request(s, duration_us);
+	fill_entry(s, ret_entry, duration_us, "");
 }

@@ -302,7 +302,7 @@ static ssize_t http1_splice_body(struct reply *r, int pipe_fd, size_t len)
 }
 
 static void http1_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
-			 void (*on_detached)(void *ctx, const struct detached *d))
+			 void *(*on_detached)(void *ctx, const struct detached *d))
 {
 	struct exchange *x = exchange_of(r);
 
@@ -311,6 +311,11 @@ static void http1_detach(struct reply *r, const struct detached_ops *ops, void *
 	x->detached_ctx = ctx;
 	x->on_detached = on_detached;
 	session_wake(x->session);
+}
+
+static int http1_local_addr(struct reply *r, union sock_addr *ret_addr)
+{
+	return conn_local_addr(&exchange_of(r)->session->conn, ret_addr);
 }
 
 static void http1_run(struct reply *r)
@@ -362,4 +367,5 @@ const struct reply_ops http1_reply_ops = {
 	.splice_body = http1_splice_body,
 	.detach = http1_detach,
 	.run = http1_run,
+	.local_addr = http1_local_addr,
 };

@@ -25,6 +25,7 @@ void reply_init(struct reply *r, const struct reply_ops *ops, const struct reque
 	r->is_upgrade = false;
 	r->wants_splice = false;
 	r->wants_pause_note = false;
+	r->request_trailers = NULL;
 	r->why = NULL;
 	r->ctx = NULL;
 	r->block = span_of(NULL, 0);
@@ -33,6 +34,7 @@ void reply_init(struct reply *r, const struct reply_ops *ops, const struct reque
 	r->origin.connect_us = 0;
 	r->origin.first_byte_us = 0;
 	r->origin.tries = 0;
+	memset(r->origin.request_id, 0, sizeof(r->origin.request_id));
 	r->field_count = 0;
 	buf_init(&r->scratch, r->scratch_memory, sizeof(r->scratch_memory));
 }

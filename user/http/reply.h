@@ -35,8 +35,8 @@ struct reply;
 struct detached_ops {
 	/* An event; conn_note_events was called already. */
 	void (*on_ready)(void *ctx);
-	/* The server closes the connection (it stops): let go of it, call nothing. */
-	void (*on_abort)(void *ctx);
+	/* The server closes the connection (it stops): let go of it, call nothing.  How many bytes the client was sent. */
+	uint64_t (*on_abort)(void *ctx);
 };
 
 /* A connection that is no longer HTTP. */
@@ -44,8 +44,8 @@ struct detached {
 	struct conn *conn;
 	struct span early;	/* bytes that came behind the request's head; valid until on_detached returns */
 	void *handle;		/* for `close` */
-	/* The connection has ended, for this reason (enum close_reason). */
-	void (*close)(void *handle, int reason);
+	/* The connection has ended, for this reason (enum close_reason), after that many bytes to the client. */
+	void (*close)(void *handle, int reason, uint64_t bytes_sent);
 };
 
 struct reply_ops {
@@ -61,15 +61,19 @@ struct reply_ops {
 	void (*pause_body)(struct reply *r, bool is_paused);
 	ssize_t (*splice_body)(struct reply *r, int pipe_fd, size_t len);
 	void (*detach)(struct reply *r, const struct detached_ops *ops, void *ctx,
-		       void (*on_detached)(void *ctx, const struct detached *d));
+		       void *(*on_detached)(void *ctx, const struct detached *d));
+	int (*local_addr)(struct reply *r, union sock_addr *ret_addr);
 	void (*run)(struct reply *r);
 };
+
+#define ORIGIN_ID_SIZE 40
 
 /* What a handler tells the access log about where its answer came from. */
 struct reply_origin {
 	char server[48];	/* "" if none was asked */
 	uint32_t connect_us, first_byte_us;	/* since the request's head was complete; 0: not so far */
 	uint16_t tries;		/* servers asked */
+	char request_id[ORIGIN_ID_SIZE];	/* as it was sent on; "" if it was not, or is longer */
 };
 
 struct reply {
@@ -89,6 +93,7 @@ struct reply {
 	bool is_upgrade;	/* 101: the connection is to be detached */
 	bool wants_splice;	/* on_body_ready instead of on_body, while the content is sized and can be spliced */
 	bool wants_pause_note;	/* on_body_pause is to be called once the session has no more content at hand */
+	struct buf *request_trailers;	/* where those of chunked content go (parser.trailers); NULL: dropped */
 	const char *why;	/* for the log, instead of how the session sees the end; a constant */
 	void *ctx;		/* the handler's */
 	struct span block;	/* more field lines as they shall be sent, "Name: value\r\n"...; until reply_begin returns */
@@ -169,11 +174,12 @@ static inline ssize_t reply_splice_body(struct reply *r, int pipe_fd, size_t len
 }
 
 /*
- * After reply_begin of a 101 with is_upgrade: as soon as the head is sent, `on_detached` gives the connection away and
- * everything of the request is gone.  If the client is gone before, on_abort of the handler comes instead.
+ * After reply_begin of a 101 with is_upgrade: as soon as the head is sent, `on_detached` gives the connection away, and
+ * what it returns is the context of `ops`; everything of the request is gone afterwards.  If the client is gone before,
+ * on_abort of the handler comes instead.
  */
 static inline void reply_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
-				void (*on_detached)(void *ctx, const struct detached *d))
+				void *(*on_detached)(void *ctx, const struct detached *d))
 {
 	r->ops->detach(r, ops, ctx, on_detached);
 }
@@ -185,6 +191,12 @@ static inline void reply_detach(struct reply *r, const struct detached_ops *ops,
 static inline void reply_run(struct reply *r)
 {
 	r->ops->run(r);
+}
+
+/* The address that the client has connected to.  0 or -errno. */
+static inline int reply_local_addr(struct reply *r, union sock_addr *ret_addr)
+{
+	return r->ops->local_addr(r, ret_addr);
 }
 
 static inline void reply_end(struct reply *r)

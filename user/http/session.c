@@ -63,6 +63,15 @@ static void retire(struct session *s)
 		srv->on_session_closed(srv);
 }
 
+void session_log(struct session *s, struct access_entry *e)
+{
+	char host[SOCK_ADDR_TEXT];
+
+	e->peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
+	e->peer_port = sock_addr_port(&s->conn.peer);
+	s->server->on_request_done(s->server, e);
+}
+
 void session_close(struct session *s, enum close_reason reason)
 {
 	struct server *srv = s->server;
@@ -72,12 +81,8 @@ void session_close(struct session *s, enum close_reason reason)
 	if (s->state == SESSION_CLOSED)
 		return;
 	is_cut = x && is_reply_cut(s, x);
-	if (s->state == SESSION_DETACHED && s->detached) {
-		const struct detached_ops *ops = s->detached;
-
-		s->detached = NULL;
-		ops->on_abort(s->detached_ctx);
-	}
+	if (s->state == SESSION_DETACHED)
+		session_end_detached(s, reason_names[reason]);
 	if (x && s->state == SESSION_ACTIVE)
 		exchange_abandon(s);
 	s->state = SESSION_CLOSED;
@@ -89,36 +94,6 @@ void session_close(struct session *s, enum close_reason reason)
 	/* A reply cut short must not look complete to a client that reads until the end: RST instead of FIN. */
 	conn_close(&s->conn, is_cut);
 	retire(s);
-}
-
-static void close_detached(void *handle, int reason)
-{
-	struct session *s = handle;
-
-	s->detached = NULL;
-	session_close(s, (enum close_reason)reason);
-}
-
-void session_detach(struct session *s)
-{
-	struct exchange *x = s->exchange;
-	struct detached d = {
-		.conn = &s->conn,
-		.early = span_of(x->in + x->in_start, x->in_end - x->in_start),
-		.handle = s,
-		.close = close_detached,
-	};
-
-	exchange_log(s, "upgraded");
-	x->route = NULL;
-	x->reply.is_ended = true;
-	s->state = SESSION_DETACHED;
-	s->detached = x->detached;
-	s->detached_ctx = x->detached_ctx;
-	loop_timer_stop(s->server->loop, &s->timer);
-	x->on_detached(x->detached_ctx, &d);
-	if (s->state == SESSION_DETACHED)
-		exchange_end(s);
 }
 
 void session_forget(struct session *s)
@@ -577,7 +552,7 @@ static void on_ready(struct io *io, uint32_t events)
 
 	conn_note_events(&s->conn, events);
 	if (s->state == SESSION_DETACHED) {
-		s->detached->on_ready(s->detached_ctx);
+		session_run_detached(s);
 		return;
 	}
 	if ((events & EPOLLOUT) && s->exchange)

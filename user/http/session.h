@@ -46,10 +46,9 @@ struct session {
 	uint64_t serial;
 	uint64_t request_count;
 	union {
-		uint64_t linger_until_ms;
-		void *detached_ctx;			/* DETACHED */
+		uint64_t linger_until_ms;		/* LINGER */
+		struct detachment *detachment;		/* DETACHED: who has the connection, what the log will say */
 	};
-	const struct detached_ops *detached;	/* DETACHED: who has the connection */
 	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
 	uint8_t state;
 	uint8_t wait;			/* enum session_wait */
@@ -70,6 +69,7 @@ struct exchange {
 	bool is_refused;		/* answered by exchange_refuse */
 	bool is_blocked;		/* the kernel took no more of the output */
 	bool is_paused;			/* the handler wants no content now */
+	bool has_probed;		/* a client that has ended its side was asked whether it is still there */
 	unsigned reply_head_len;	/* bytes */
 	unsigned body_step;		/* bytes of content since the body timer was armed */
 	uint64_t output_before;		/* output.total when the reply began */
@@ -79,7 +79,7 @@ struct exchange {
 	const struct route *later;	/* asked as soon as the content is over: it takes none */
 	const struct detached_ops *detached;	/* the connection is to be detached, once the output is sent */
 	void *detached_ctx;
-	void (*on_detached)(void *ctx, const struct detached *d);
+	void *(*on_detached)(void *ctx, const struct detached *d);
 	struct parser parser;
 	struct output output;
 	struct reply reply;
@@ -99,8 +99,15 @@ void session_close(struct session *s, enum close_reason reason);
 /* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
 void session_forget(struct session *s);
 
-/* The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
+/* Gives the entry to the access log, with the client's address. */
+void session_log(struct session *s, struct access_entry *e);
+
+/* session_detach.c.  The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
 void session_detach(struct session *s);
+/* An event of a detached connection. */
+void session_run_detached(struct session *s);
+/* It is being closed: whoever has it lets go of it, and the log has its line. */
+void session_end_detached(struct session *s, const char *reason);
 /* Content came in that the session did not read itself. */
 void session_note_body(struct session *s, size_t len);
 
@@ -126,6 +133,8 @@ enum step exchange_active(struct session *s);
 void exchange_refuse(struct session *s, unsigned status, const char *why);
 /* Tells the handler that nobody waits for it any more: once, and not when it is done by itself. */
 void exchange_abandon(struct session *s);
+/* The counters of a request whose connection goes on as something else; its entry, for later. */
+void exchange_count(struct session *s, struct access_entry *ret_entry);
 /* The access log's entry and the counters of the request at hand, once. */
 void exchange_log(struct session *s, const char *reason);
 

@@ -121,6 +121,7 @@ static void drain(struct worker *w)
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
+	runtime_drain(w->opt->runtime);
 	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
 	stop_if_empty(w);
 }
@@ -208,6 +209,7 @@ static void fill_server(struct worker *w)
 	srv->on_session_closed = on_session_closed;
 	srv->on_request_done = w->opt->log_fd >= 0 ? on_request_done : NULL;
 	server_init(srv, c->server_name);
+	server_allow_body(srv, runtime_body_max(w->opt->runtime));
 }
 
 static unsigned connection_limit(const struct worker_options *opt)
@@ -262,7 +264,7 @@ static int start(struct worker *w)
 		return err;
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
-	w->opt->runtime->loop = &w->loop;
+	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
 	timer_init(&w->log_timer, on_log_timer);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
@@ -287,6 +289,7 @@ static void finish(struct worker *w)
 	acceptor_drain(&w->acceptor);
 	rebalancer_stop(&w->rebalancer, &w->loop);
 	server_close_all(&w->server, CLOSE_DRAIN);
+	runtime_stop(w->opt->runtime);
 	if (w->opt->log_fd >= 0) {
 		logfile_close(&w->log);
 		note_lost(w);
