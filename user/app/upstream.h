@@ -141,6 +141,8 @@ void upstream_cancel(struct upstream_lease *lease);
  * `is_reusable`: the exchange has ended in good order on both sides.  Bytes that are left unread, an end or an error
  * close the connection all the same.  Counts timeouts and failures; status and bytes are the asker's to count.
  */
+/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
+void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
 /* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);

@@ -308,3 +308,14 @@ const char *upstream_lease_address(const struct upstream_lease *lease, char text
 	a = &peer_of(lease->upstream, lease->endpoint)->address;
 	return sock_addr_print_any((const struct sockaddr *)&a->addr, a->len, text, UPSTREAM_ADDRESS_TEXT);
 }
+
+void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from)
+{
+	BUG_ON(from->state != LEASE_HELD);
+	*to = *from;
+	list_init(&to->node);
+	timer_init(&to->timer, NULL);
+	to->conn->lease = to;
+	memset(from, 0, sizeof(*from));
+	upstream_lease_init(from);
+}
