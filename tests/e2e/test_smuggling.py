@@ -8,15 +8,12 @@ the other way round: the answers of smuggling.py, none of which may become the a
     test_smuggling.py [NAME...]
 """
 import contextlib
-import os
-import re
-import socket
 import urllib.parse
 import zlib
 
 import smuggling
 from backend import Backend, raw, script_expect
-from harness import Client, ProtocolError, Server, get, main, request, section, value, wait_for
+from harness import Client, ProtocolError, Server, get, main, request, value, wait_for
 from peers import Haproxy, Nginx
 from smuggling import ANSWERS, CLOSED, EITHER, KEPT, STREAMS
 
@@ -134,15 +131,19 @@ def judge(stream, result, got):
     for answers, sent in stream.also:
         if fits(answers, result.statuses()) and is_same(sent, got):
             return None
+
+    def short(requests):
+        return [(method, target, content[:40]) for method, target, content in requests]
+
     return "answers %s instead of %s; at the back end %s instead of %s" % (
-        result.statuses(), stream.answers, [k[:2] + (k[2][:40],) for k in got], [k[:2] + (k[2][:40],) for k in stream.sent]
+        result.statuses(), stream.answers, short(got), short(stream.sent)
     )
 
 
 # --- the recorder ---
 
 
-def host_of(target):
+def resolved(target):
     """Where a back end that decodes and resolves dots would look."""
     path = urllib.parse.unquote(target.partition("?")[0], "latin-1")
     out = []
@@ -198,7 +199,7 @@ def check_stream(address, backend, stream, cuts, number):
         why = check_fields(r)
         if why:
             return "%r: %s" % (r, why)
-        if host_of(r.target).startswith("/private") and "%25" not in r.target:
+        if resolved(r.target).startswith("/private") and "%25" not in r.target:
             return "%r is the server's own" % r
     why = judge(stream, result, got)
     return why or (check_wanted_fields(stream, requests[0]) if stream.fields and got else None)
