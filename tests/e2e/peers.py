@@ -79,14 +79,8 @@ class Peer:
         self.stop()
 
     def stop(self):
-        """Its whole session: it may have processes of its own."""
+        """Its whole group, since it may have processes of its own; none of them has anything to save."""
         if self.proc is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.proc.pid, signal.SIGTERM)
-            try:
-                self.proc.wait(3)
-            except subprocess.TimeoutExpired:
-                pass
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.proc.pid, signal.SIGKILL)
             self.proc.wait()
