@@ -82,6 +82,8 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 query, peer = self.udp.recvfrom(4096)
+                if not query:
+                    return
                 reply = self.answer(query)
                 if reply:
                     self.udp.sendto(reply, peer)

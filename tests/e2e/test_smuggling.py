@@ -327,14 +327,14 @@ def same_request(peer, sent, seen):
     return not content or seen.content in (content, zlib.crc32(content))
 
 
-def is_what_it_saw(peer, stream, seen):
+def is_what_it_saw(peer, stream, seen, maybe):
     """`seen` is one of the lists that the verdict allows, with incomplete requests in between where it allows those."""
     for sent in [stream.sent] + [s for _, s in stream.also]:
         rest = list(sent)
         for entry in seen:
             if rest and same_request(peer, rest[0], entry):
                 rest.pop(0)
-            elif entry.line.partition(" ")[2] not in stream.maybe:
+            elif entry.line.partition(" ")[2] not in maybe:
                 break
         else:
             if not rest:
@@ -348,28 +348,30 @@ def run_peer(kind):
     with kind() as peer:
         with make_server(peer.server) as server:
             address = server.address()
-            at = 0
+            at, late = 0, ()
             for number, stream in enumerate(STREAMS):
-                sync = "/sync-%d" % number
+                sync = "GET /sync-%d" % number
+                why = None
                 try:
-                    exchange(address, stream, (), sync)
-                    wait_for(lambda s=sync: any(e.line == "GET " + s for e in peer.seen()[at:]), "its log has the sync")
+                    exchange(address, stream, (), sync[4:])
+                    wait_for(lambda s=sync: any(e.line == s for e in peer.seen()[at:]), "its log has the sync")
                 except (AssertionError, OSError) as e:
-                    failures.append("%s: %s: %s" % (stream.name, type(e).__name__, e))
-                    at = len(peer.seen())
-                    continue
-                seen = [e for e in peer.seen()[at:] if e.line != "GET " + sync]
+                    why = "%s: %s" % (type(e).__name__, e)
+                seen = [e for e in peer.seen()[at:] if e.line != sync]
                 at = len(peer.seen())
-                if not is_what_it_saw(peer, stream, seen):
-                    failures.append("%s: %s saw %s instead of %s" % (stream.name, peer.name, seen, stream.sent))
+                # It may log the end of an incomplete request a little late.
+                if why is None and not is_what_it_saw(peer, stream, seen, tuple(stream.maybe) + late):
+                    why = "it saw %s instead of %s" % (seen, stream.sent)
+                late = tuple(stream.maybe)
+                if why is not None:
+                    failures.append(stream)
+                    print("  FAIL (%s) %s: %s" % (kind.name, stream.name, why[:500]), flush=True)
             server.assert_no_worker_died()
         everything = peer.seen()
-    for why in failures:
-        print("  FAIL (%s) %s" % (kind.name, why[:500]), flush=True)
-    assert not any("smuggled" in e.line for e in everything), [e for e in everything if "smuggled" in e.line]
+    assert all(e.line.partition(" ")[2] in late for e in everything[at:]), everything[at:]
     assert sum(e.line.startswith("GET /sync-") for e in everything) == len(STREAMS)
-    print("  %s: %d of %d streams, %d requests" % (kind.name, len(STREAMS) - len(failures), len(STREAMS),
-                                                  len(everything) - len(STREAMS)), flush=True)
+    print("  %s: %d of %d streams as they should be, %d requests" % (
+        kind.name, len(STREAMS) - len(failures), len(STREAMS), len(everything) - len(STREAMS)), flush=True)
     assert not failures, "%d of %d streams" % (len(failures), len(STREAMS))
 
 
