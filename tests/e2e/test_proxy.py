@@ -405,7 +405,7 @@ def test_tunnel_timeout():
         c.read_all()
         c.close()
         s.wait_live(0)
-        assert_reason(s, "/upgrade", ("tunnel_timeout",))
+        assert_reason(s, "/upgrade", "tunnel_idle", 101)
 
 
 def test_no_tunnel():

@@ -262,7 +262,7 @@ def test_ejection():
         for _ in range(8):
             assert status_of(address) == 200
         assert upstreams(s)["b"]["by_name"][r.server][0]["failures"] == failures, "nobody asks it"
-        wait_state(s, r.server, "up", timeout=5)
+        wait_for(lambda: states(s)[r.server] != "ejected", "it is forgiven", 5)
         assert upstreams(s)["b"]["by_name"][r.server][0]["ejections"] == 1
 
 
