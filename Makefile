@@ -93,6 +93,7 @@ FUZZ      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_S    ?= 10
 BENCH     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c)) \
              $(patsubst tests/bench/preload/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/preload/*.c))
+BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -202,9 +203,9 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
 
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(BENCH_LIB) $(LIB) $(DEP_LIBS) -o $@
 
 # Preloaded into servers of any make, so without sanitizers and without the library.
 $(B)/tests/bench/%.so: tests/bench/preload/%.c $(B)/flags
