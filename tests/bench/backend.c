@@ -29,6 +29,8 @@
 #define READ_SIZE (256u << 10)
 #define TURN	  (1u << 20) /* bytes written to a connection before others have their turn */
 #define SMALL	  "hello from the back end\n"
+#define OK	  "HTTP/1.1 200 OK\r\n" DATE
+#define DATE	  "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" /* a server has to say one */
 
 enum state { HEAD, BODY, DELAY, WRITE, TUNNEL };
 
@@ -116,8 +118,7 @@ static void small_reply(struct peer *p, const char *text, size_t len, bool has_s
 	struct wire_out *o = &p->out;
 
 	wire_out_start(o, WIRE_NONE, 0, 0);
-	wire_out_head(o, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n",
-		      len);
+	wire_out_head(o, OK "Content-Type: text/plain\r\nContent-Length: %zu\r\n", len);
 	if (has_seed)
 		wire_out_head(o, "X-Seed: %lx\r\n", p->seed);
 	wire_out_head(o, "\r\n%.*s", p->head.method == 'H' ? 0 : (int)len, text);
@@ -158,7 +159,7 @@ static void body_reply(struct peer *p)
 		       : is_chunked ? WIRE_CHUNKED
 				    : WIRE_SIZED,
 		       p->seed, p->size);
-	wire_out_head(o, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n");
+	wire_out_head(o, OK "Content-Type: application/octet-stream\r\n");
 	if (p->kind != '0')
 		wire_out_head(o, "X-Seed: %lx\r\n", p->seed);
 	if (is_chunked)
@@ -181,7 +182,8 @@ static void choose_reply(struct peer *p)
 		break;
 	case 'n':
 		wire_out_start(&p->out, WIRE_NONE, 0, 0);
-		wire_out_head(&p->out, "HTTP/1.1 204 No Content\r\nX-Seed: %lx\r\n\r\n", p->seed);
+		wire_out_head(&p->out, "HTTP/1.1 204 No Content\r\n" DATE "X-Seed: %lx\r\n\r\n",
+			      p->seed);
 		break;
 	case 'S':
 		stats_reply(p);
