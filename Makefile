@@ -99,7 +99,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bpf-stats soak docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -140,6 +140,18 @@ bench-sim: $(BIN) ## the simulator against real sockets: a burst, long-lived con
 bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the steering's figures (root; ROWS=1,2,9 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/upstream_conns.py --tools $(B)/tests/bench \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \
+		$(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)

@@ -201,11 +201,22 @@ def need_proxies(names):
             need_tool(name)
 
 
-def upstream_count(port):
-    """Established connections to the back end, out of /proc/net/tcp: all of them, whoever holds them."""
-    remote = ":%04X" % port
+def connection_count(port, side="remote", states=("01",)):
+    """Sockets with that port on one side, whoever holds them, out of /proc/net/tcp; 01 is established."""
+    column, ending = (2 if side == "remote" else 1), ":%04X" % port
     with open("/proc/net/tcp") as f:
-        return sum(1 for line in f if line.split()[2].endswith(remote) and line.split()[3] == "01")
+        lines = [line.split() for line in f]
+    return sum(1 for words in lines if words[column].endswith(ending) and words[3] in states)
+
+
+def upstream_count(port):
+    """Connections that somebody has to a back end at that port."""
+    return connection_count(port)
+
+
+def client_count(port):
+    """Connections of clients that a proxy at that port has, half-closed ones included."""
+    return connection_count(port, "local", ("01", "08"))
 
 
 def load_of(program, words, cpus, timeout=600):
