@@ -33,7 +33,7 @@
 #define REQUEST(target, more) "GET " target " HTTP/1.1\r\nHost: t\r\n" more "\r\n"
 #define CLOSE		      "Connection: close\r\n"
 #define PATIENCE_S	      10.0
-#define SOURCES		      60 /* addresses 127.0.1.1 and on: ports in TIME_WAIT are no hindrance */
+#define SOURCES		      60 /* 127.0.1.1 and on: ports in TIME_WAIT are no hindrance */
 
 enum fault { REFUSED, RESET, CLOSED, BAD_STATUS, NO_ANSWER, LOCAL, FAULTS };
 

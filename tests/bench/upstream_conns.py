@@ -131,9 +131,10 @@ def main():
         for figure in figures:
             print_figure(figure)
         document.add(number, figures, how, versions(names))
-    document.save()
-    if options.write:
-        document.write(options.write)
+    if names[0] == "sluice":
+        document.save()
+        if options.write:
+            document.write(options.write)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ struct wire_in {
 
 void wire_in_start(struct wire_in *in, const struct wire_head *head, uint64_t seed,
 		   bool is_checked);
-/* Takes what belongs to the body off the front: 1 when that was its end, 0 for more, -1 malformed. */
+/* Takes what belongs to the body off the front: 1 at its end, 0 for more, -1 malformed. */
 int wire_in_take(struct wire_in *in, const char **data, size_t *len);
 
 /* A message that goes out: a head, and a body of `size` bytes of `seed`. */
