@@ -79,6 +79,7 @@ BIN       := $(B)/sluice
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=read,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
+UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
 UNIT_LDFLAGS_test_file_cache := -Wl,--wrap=pread
 UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
@@ -93,12 +94,13 @@ FUZZ      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_S    ?= 10
 BENCH     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c)) \
              $(patsubst tests/bench/preload/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/preload/*.c))
+BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bpf-stats soak docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -139,6 +141,18 @@ bench-sim: $(BIN) ## the simulator against real sockets: a burst, long-lived con
 bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the steering's figures (root; ROWS=1,2,9 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/upstream_conns.py --tools $(B)/tests/bench \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \
+		$(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
@@ -202,9 +216,9 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
 
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) $< $(BENCH_LIB) $(LIB) $(DEP_LIBS) -o $@
 
 # Preloaded into servers of any make, so without sanitizers and without the library.
 $(B)/tests/bench/%.so: tests/bench/preload/%.c $(B)/flags

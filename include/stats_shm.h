@@ -27,7 +27,11 @@
 	X(CLOSE_DRAIN, "drain")			/* server is stopping */                       \
 	X(CLOSE_MEMORY, "memory")			/* no memory for it */                         \
 	X(CLOSE_IO_ERROR, "io_error")			/* other error of the socket or a file */      \
-	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */
+	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */     \
+	X(CLOSE_PROXY_HEADER, "proxy_header")		/* no PROXY protocol header, a wrong or late one */ \
+	X(CLOSE_TUNNEL, "tunnel")			/* after a 101: both sides have ended */       \
+	X(CLOSE_TUNNEL_IDLE, "tunnel_idle")		/* after a 101: nothing came in time */        \
+	X(CLOSE_TUNNEL_FAILED, "tunnel_failed")	/* after a 101: a side was reset */
 
 #define X(id, text) id,
 enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };

@@ -64,9 +64,19 @@ static inline __attribute__((always_inline)) struct steer_resv steer_resv_add(st
 	return r;
 }
 
-/* The word with one reservation less, the oldest first; nothing below 0. */
-static inline struct steer_resv steer_resv_cancel(struct steer_resv r)
+/*
+ * The word with one reservation less, the oldest first; nothing below 0.  What no longer counts in
+ * bucket `epoch` is forgotten first: it would take the cancellation in place of one that does.
+ */
+static inline struct steer_resv steer_resv_cancel(struct steer_resv r, __u32 epoch)
 {
+	__s32 age = (__s32)(epoch - r.epoch);
+
+	if (age != 0 && age != -1) {
+		r.previous = age == 1 ? r.current : 0;
+		r.current = 0;
+		r.epoch = epoch;
+	}
 	if (r.previous)
 		r.previous--;
 	else if (r.current)

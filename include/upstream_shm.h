@@ -34,6 +34,7 @@ struct upstream_endpoint {
 	uint64_t used_since_ns;		/* [P] CLOCK_MONOTONIC: first seen, or well again: slow start counts from here; 0: never */
 	uint32_t ejections;		/* [W] in a row: each lasts longer */
 	uint32_t ejection_count;	/* [W] counter */
+	uint32_t wanted_ms;		/* [W] when a worker without a connection last found all taken, low bits */
 	uint8_t address[UPSTREAM_ADDRESS_SIZE] __attribute__((aligned(64)));	/* struct sockaddr, under the sequence */
 	uint64_t checks, check_failures;/* [P] counters */
 	char check_error[40];		/* [P] the last failure in words, "" if none; may be torn, always ends in NUL */
@@ -52,6 +53,12 @@ struct upstream_counters {
 	uint64_t retries;		/* requests that went elsewhere after this endpoint failed */
 	uint64_t status[6];		/* by class, [2] counts 2xx; [0] no answer */
 	uint64_t bytes_in, bytes_out;	/* bytes read from it, written to it */
+	uint64_t idle_closed;		/* kept connections that it closed, or sent something on unasked */
+	uint64_t panics;		/* requests given to it although it was ejected: no other was left */
+	uint64_t waits;			/* requests that waited in the queue before it got them */
+	/* Of the whole upstream: kept at its first endpoint. */
+	uint64_t queued;		/* requests that wait in the queue now */
+	uint64_t queue_full, queue_timeouts, no_server;	/* requests that failed so */
 } __attribute__((aligned(64)));
 
 #endif

@@ -11,10 +11,7 @@ Mann-Whitney U test between them and the line above.  Exit status 1 where a row 
 error; a target that was missed is a result, not an error.
 """
 import argparse
-import datetime
-import json
 import os
-import subprocess
 import sys
 import time
 import traceback
@@ -22,10 +19,9 @@ import traceback
 from common import machine, output_of  # also finds the harness
 
 import steer_peers
-from figures import HEAD, Figure, print_figure, print_head
+from document import Document
+from figures import Figure, print_figure, print_head
 from harness import SLUICE, Skip, need_bpffs
-
-BEGIN, END = "<!-- bench-steer: begin -->", "<!-- bench-steer: end -->"
 
 
 class Options:
@@ -68,67 +64,6 @@ def run_row(number, row, options):
     return figures, is_fine
 
 
-# --- the document ---
-
-
-def entry(figures, options):
-    """What is kept of a row: lines of the table, notes, when and how."""
-    return {
-        "lines": [list(map(str.strip, line)) for f in figures for line in f.lines()],
-        "notes": ["%s: %s" % (f.what.strip(), f.note) for f in figures if f.note],
-        "when": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "how": "quick" if options.is_quick else "full",
-        "machine": machine(),
-        "versions": ", ".join([output_of(SLUICE, "version").split("\n")[0]] + steer_peers.versions()),
-    }
-
-
-def remember(path, results):
-    """Rows of this run in place of older ones; returns all that are known."""
-    known = {}
-    if os.path.exists(path):
-        with open(path) as f:
-            known = json.load(f)
-    known.update({str(n): e for n, e in results.items()})
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as f:
-        json.dump(known, f, indent=1)
-    return {int(n): e for n, e in sorted(known.items(), key=lambda item: int(item[0]))}
-
-
-def as_markdown(known):
-    out = [BEGIN, ""]
-    setups = {}
-    for number, e in known.items():
-        key = "%s; %s; %s" % (e["machine"], e["versions"], "`make bench-steer%s`" % (
-            " QUICK=1" if e["how"] == "quick" else ""))
-        setups.setdefault(key, []).append("%d (%s)" % (number, e["when"]))
-    for key, rows in setups.items():
-        out += ["Rows %s: %s." % (", ".join(rows), key), ""]
-    out += ["| %s |" % " | ".join(HEAD), "|%s" % ("---|" * len(HEAD))]
-    for e in known.values():
-        for line in e["lines"]:
-            cells = list(line)
-            if not cells[0]:
-                cells[1] = "&nbsp;&nbsp;" + cells[1]
-            out.append("| %s |" % " | ".join(cells))
-    out += [""]
-    for number, e in known.items():
-        out += ["- Row %d, %s" % (number, note) for note in e["notes"]]
-    return "\n".join(out + ["", END])
-
-
-def write(path, text):
-    with open(path) as f:
-        old = f.read()
-    head, begin, rest = old.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit("%s lacks the lines %s and %s" % (path, BEGIN, END))
-    with open(path, "w") as f:
-        f.write(head + text + tail)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", default="")
@@ -147,15 +82,18 @@ def main():
     wanted = [int(n) for n in args.rows.replace(",", " ").split()] or sorted(rows)
     print("%s; %s; load average %s" % (machine(), ", ".join(steer_peers.versions()), os.getloadavg()))
     print_head()
-    results, is_fine, began = {}, True, time.monotonic()
+    document = Document("bench-steer", args.tools)
+    how = "make bench-steer%s" % (" QUICK=1" if args.quick else "")
+    versions = [output_of(SLUICE, "version").split("\n")[0]] + steer_peers.versions()
+    is_fine, began = True, time.monotonic()
     for number in wanted:
         figures, went_well = run_row(number, rows[number], options)
-        results[number] = entry(figures, options)
+        document.add(number, figures, how, versions)
         is_fine = is_fine and went_well
     print("%d rows in %.0f s" % (len(wanted), time.monotonic() - began))
-    known = remember(os.path.join(args.tools, "steer-figures.json"), results)
+    document.save()
     if args.write:
-        write(args.write, as_markdown(known))
+        document.write(args.write)
     sys.exit(0 if is_fine else 1)
 
 

@@ -272,7 +272,7 @@ static unsigned rig_accept_slot(struct rig *r, struct listener *l, unsigned slot
 		r->accepted[r->accepted_count++] = fd;
 		count++;
 		if (does_count)
-			steer_accepted(steer_slot(r->steer, slot));
+			steer_accepted(r->steer, steer_slot(r->steer, slot), clock_ns());
 	}
 	return count;
 }

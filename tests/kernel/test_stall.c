@@ -129,7 +129,7 @@ static void stall__rescue_leaves_no_reservation(void **state)
 	steer_mark_stalled(from);
 	for (int fd; (fd = sock_accept(l->fds[STALLED], &peer)) >= 0; taken++) {
 		r->accepted[r->accepted_count++] = fd;
-		steer_rescued(own, from);
+		steer_rescued(r->steer, own, from, clock_ns());
 	}
 	assert_int_equal(taken, CONNECTIONS);
 	assert_int_equal(rig_reserved(r), 0);

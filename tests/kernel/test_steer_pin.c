@@ -182,7 +182,7 @@ static bool open_unprivileged(struct steer *s)
 	    listener_open(&l, &addr, &plain, 4, s, &step) || l.is_steered)
 		return false;
 	steer_slot_up(s, 2, 1, 1);
-	steer_accepted(steer_slot(s, 2));
+	steer_accepted(s, steer_slot(s, 2), clock_ns());
 	if (steer_slot(s, 2)->live != 1 || steer_set_policy(s, STEER_HASH))
 		return false;
 	listener_close(&l, s);

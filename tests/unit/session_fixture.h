@@ -33,6 +33,8 @@ struct fixture {
 	unsigned logged;
 	char last_reason[64];
 	unsigned last_status;
+	uint64_t last_body_sent;
+	char last_target[64];
 };
 
 static inline void on_done(struct server *srv, const struct access_entry *e)
@@ -41,6 +43,9 @@ static inline void on_done(struct server *srv, const struct access_entry *e)
 
 	f->logged++;
 	f->last_status = e->status;
+	f->last_body_sent = e->body_sent;
+	if (e->req)
+		snprintf(f->last_target, sizeof(f->last_target), "%.*s", SPAN_ARG(e->req->target));
 	snprintf(f->last_reason, sizeof(f->last_reason), "%s", e->reason);
 }
 
@@ -64,7 +69,7 @@ static inline void tcp_pair(int fds[2])
 	assert_int_equal(setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)), 0);
 }
 
-static inline void connect_client(struct fixture *f)
+static inline void connect_client_as(struct fixture *f, bool has_proxy_header)
 {
 	union sock_addr peer = { .v4 = { .sin_family = AF_INET } };
 	int fds[2];
@@ -73,7 +78,12 @@ static inline void connect_client(struct fixture *f)
 	f->client = fds[0];
 	f->got_len = 0;
 	f->has_end = f->has_reset = false;
-	assert_int_equal(server_add(&f->server, fds[1], &peer), 0);
+	assert_int_equal(server_add(&f->server, fds[1], &peer, has_proxy_header), 0);
+}
+
+static inline void connect_client(struct fixture *f)
+{
+	connect_client_as(f, false);
 }
 
 static inline void fixture_open(struct fixture *f, const struct site_table *sites)

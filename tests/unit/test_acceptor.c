@@ -22,10 +22,12 @@ int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 static struct fixture f;
 static struct acceptor a;
+static struct steer *steer;
 static struct steer_slot slot;
 static struct site_table *sites;
-static int listeners[2];
-static struct sockaddr_in addresses[2];
+/* To the last one come connections with a PROXY protocol header. */
+static struct acceptor_source sources[] = {{.fd = -1}, {.fd = -1}, {-1, true}};
+static struct sockaddr_in addresses[3];
 
 static int listen_somewhere(struct sockaddr_in *ret_address)
 {
@@ -56,8 +58,12 @@ static void on_closed(struct server *srv)
 
 static int open_all(void **state)
 {
+	const struct steer_options opt = {
+		.slot_count = 1, .policy = STEER_LEAST, .bucket_ns = NS_PER_SEC, .is_disabled = true};
+
 	fault_count = 0;
 	calls = 0;
+	assert_int_equal(steer_open(&opt, &steer), 0);
 	sites = site_table_new();
 	site_table_seal(sites);
 	fixture_open(&f, sites);
@@ -72,12 +78,13 @@ static int open_all(void **state)
 	f.server.on_session_closed = on_closed;
 	a = (struct acceptor){.loop = &f.loop,
 			      .server = &f.server,
+			      .steer = steer,
 			      .slot = &slot,
 			      .stats = &f.stats,
 			      .max_count = 100};
-	for (unsigned i = 0; i < 2; i++)
-		listeners[i] = listen_somewhere(&addresses[i]);
-	assert_int_equal(acceptor_start(&a, listeners, 2), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(sources); i++)
+		sources[i].fd = listen_somewhere(&addresses[i]);
+	assert_int_equal(acceptor_start(&a, sources, ARRAY_LEN(sources)), 0);
 	return 0;
 }
 
@@ -86,10 +93,11 @@ static int close_all(void **state)
 	fault_count = 0;
 	acceptor_drain(&a);
 	acceptor_drain(&a);
-	close(listeners[0]);
-	close(listeners[1]);
+	for (unsigned i = 0; i < ARRAY_LEN(sources); i++)
+		close(sources[i].fd);
 	fixture_close(&f);
 	site_table_free(sites);
+	steer_close(steer);
 	assert_int_equal(slot.live, 0);
 	return 0;
 }
@@ -257,6 +265,32 @@ static void acceptor__takes_what_waits_when_it_drains(void **state)
 		close(clients[i]);
 }
 
+/* The header is wanted where the address says so, and nowhere else. */
+static void acceptor__knows_who_sends_a_proxy_header(void **state)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+	static const char header[] = "PROXY UNKNOWN\r\n";
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool sends_header = i & 1, wants_header = i & 2;
+		int client = call(wants_header ? 2 : 0);
+		char text[512] = "";
+
+		if (sends_header)
+			assert_true(write(client, header, sizeof(header) - 1) > 0);
+		assert_true(write(client, request, sizeof(request) - 1) > 0);
+		turn_until_accepted(i + 1);
+		for (unsigned turn = 0; turn < 50; turn++)
+			loop_turn(&f.loop, 1);
+		if (recv(client, text, sizeof(text) - 1, MSG_DONTWAIT) < 0)
+			text[0] = '\0';
+		assert_int_equal(strncmp(text, "HTTP/1.1 404 ", 13) == 0, sends_header == wants_header);
+		close(client);
+	}
+	assert_int_equal(f.stats.closed[CLOSE_PROXY_HEADER], 1);
+	assert_int_equal(f.stats.closed[CLOSE_BAD_REQUEST], 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -270,6 +304,7 @@ int main(void)
 		TEST(acceptor__takes_the_reserve_back),
 		TEST(acceptor__sheds_the_idle_first),
 		TEST(acceptor__takes_what_waits_when_it_drains),
+		TEST(acceptor__knows_who_sends_a_proxy_header),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

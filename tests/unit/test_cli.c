@@ -43,7 +43,7 @@ struct fixture {
 /* What the server was given. */
 static struct {
 	unsigned calls, workers;
-	char control[256], pin[256], listen[64], path[256];
+	char control[256], pin[256], listen[64], path[256], server[128];
 	int status;
 } served;
 
@@ -60,6 +60,8 @@ static int fake_serve(const struct config *config)
 	keep(served.pin, sizeof(served.pin), config->pin);
 	keep(served.path, sizeof(served.path), config->path);
 	keep(served.listen, sizeof(served.listen), config->listens[0].text);
+	keep(served.server, sizeof(served.server),
+	     config->upstream_count ? config->upstreams[0].servers[0].text : NULL);
 	return served.status;
 }
 
@@ -185,7 +187,22 @@ static void cli__refuses_wrong_usage(void **state)
 		{"help frobnicate", "unknown command 'frobnicate'"},
 		{"help stoop", "did you mean 'stop'?"},
 		{"check --dmup", "did you mean '--dump'?"},
-		{"proxy 127.0.0.1:1", "unknown command 'proxy'"},
+		{"proxy", "sluice proxy: TO is missing\n"},
+		{"proxy 1 2", "sluice proxy: unexpected argument '2'\n"},
+		{"proxy app", "sluice proxy: 'app' is no server: expected a port, HOST:PORT or "
+			      "unix:/PATH"},
+		{"proxy https://app:443", "'https://app:443' is no server"},
+		{"proxy 3000 -l nonsense", "'nonsense' is no address: expected HOST:PORT"},
+		{"proxy 3000 -w 0", "--workers '0' is no number"},
+		{"proxy 3000 --json", "sluice proxy: unknown option '--json'"},
+		{"proxi 3000", "unknown command 'proxi', did you mean 'proxy'?"},
+		{"upstream frobnicate", "sluice upstream: unknown action 'frobnicate'\n"},
+		{"upstream drian app x", "unknown action 'drian', did you mean 'drain'?"},
+		{"upstream drain", "sluice upstream: drain wants NAME SERVER\n"},
+		{"upstream undrain app", "sluice upstream: undrain wants NAME SERVER\n"},
+		{"upstream show app", "sluice upstream: unexpected argument 'app'\n"},
+		{"upstream drain app x y", "sluice upstream: unexpected argument 'y'\n"},
+		{"upstream drain app \xff", "the name of the upstream or the server is not UTF-8"},
 	};
 	struct fixture *f = *state;
 
@@ -215,7 +232,8 @@ static void cli__bears_an_overlong_word(void **state)
 static void cli__helps(void **state)
 {
 	static const char *const names[] = {"run",  "check",  "files",	 "status",
-					    "stop", "reopen", "version", "help", "top"};
+					    "stop", "reopen", "version", "help",
+					    "top",  "proxy",  "upstream"};
 	struct fixture *f = *state;
 	char line[64];
 
@@ -242,6 +260,10 @@ static void cli__helps(void **state)
 	}
 	call(f, "help files");
 	assert_has(f->last.out, "usage: sluice files DIR [--control PATH] [-l ADDR] [-w N]\n");
+	call(f, "help proxy");
+	assert_has(f->last.out, "usage: sluice proxy TO [--control PATH] [-l ADDR] [-w N]\n");
+	call(f, "help upstream");
+	assert_has(f->last.out, "  drain     NAME SERVER  no new requests for a server");
 }
 
 static void cli__prints_the_version(void **state)
@@ -282,7 +304,14 @@ static void cli__checks_a_configuration(void **state)
 
 	call(f, "check -c @/right.conf");
 	assert_int_equal(f->last.status, CLI_OK);
-	assert_has(f->last.out, "right.conf: correct; addresses: 1, sites: 1, routes: 1\n");
+	assert_has(f->last.out,
+		   "right.conf: correct; addresses: 1, upstreams: 0, sites: 1, routes: 1\n");
+	write_file(f, "own.conf",
+		   "listen \":0\" { }\nupstream \"app\" { server \"127.0.0.1:1\" { } }\n"
+		   "site \"*\" { route \"/\" { proxy = \"app\" } "
+		   "route \"/x\" { respond = \"x\" } }\n");
+	call(f, "check -c @/own.conf");
+	assert_has(f->last.out, "correct; addresses: 1, upstreams: 1, sites: 1, routes: 2\n");
 	call(f, "-c @/right.conf check --dump");
 	assert_int_equal(f->last.status, CLI_OK);
 	assert_has(f->last.out, "listen \"127.0.0.1:8090\"");
@@ -352,6 +381,31 @@ static void cli__serves_a_folder(void **state)
 	assert_int_equal(served.calls, 3);
 }
 
+static void cli__proxies_to_a_server(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, "proxy 3000");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(served.server, "127.0.0.1:3000");
+	assert_string_equal(served.listen, "127.0.0.1:8080");
+	assert_string_equal(served.control, "/run/sluice/control.sock");
+	assert_string_equal(served.path, "(none)");
+	assert_int_equal(served.workers, 0);
+	call(f, "proxy -l 9000 http://app.internal:81/ -w 2 --control /x/y");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(served.server, "app.internal:81");
+	assert_string_equal(served.listen, "127.0.0.1:9000");
+	assert_string_equal(served.control, "/x/y");
+	assert_string_equal(served.pin, "(none)");
+	assert_int_equal(served.workers, 2);
+	served.status = CLI_FAILURE;
+	call(f, "proxy unix:/run/app.sock");
+	assert_int_equal(f->last.status, CLI_FAILURE);
+	assert_string_equal(served.server, "unix:/run/app.sock");
+	assert_int_equal(served.calls, 3);
+}
+
 static void cli__gives_other_users_a_socket_of_their_own(void **state)
 {
 	struct fixture *f = *state;
@@ -411,7 +465,8 @@ struct server {
 	struct ctl *ctl;
 	pthread_t thread;
 	unsigned reopen_count;
-	bool is_deaf; /* takes questions, never answers */
+	char asked[128]; /* of upstream: action, upstream, server */
+	bool is_deaf;	 /* takes questions, never answers */
 	bool was_hard;
 	bool must_end; /* atomic */
 };
@@ -439,8 +494,46 @@ static void run_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 	ctl_reply(rq, json_pack("{s:b}", "ok", 1));
 }
 
-static const struct ctl_command commands[] = {
-	{"status", run_status}, {"stop", run_stop}, {"reopen", run_reopen}, {NULL, NULL}};
+static const char *string_in(const json_t *args, const char *name)
+{
+	const char *text = json_string_value(json_object_get(args, name));
+
+	return text ? text : "-";
+}
+
+/* Knows the upstream "app" alone; "none" stands for a server without upstreams, "old" for one whose
+ * answer says nothing. */
+static void run_upstream(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	static const char answer[] =
+		"{\"ok\":true,\"upstreams\":[{\"name\":\"app\",\"balance\":\"least\",\"servers\":["
+		"{\"server\":\"127.0.0.1:9001\",\"address\":\"127.0.0.1:9001\",\"state\":\"up\","
+		"\"weight\":2,\"backup\":false,\"active\":3,\"connections\":4,\"requests\":5000,"
+		"\"failures\":6,\"timeouts\":7,\"retries\":8,\"ejections\":9,"
+		"\"check_error\":\"\"},"
+		"{\"server\":\"app.internal:80\",\"address\":\"\",\"state\":\"unresolved\","
+		"\"backup\":true,\"check_error\":\"no address\"}]},"
+		"{\"name\":\"b\",\"balance\":\"rr\",\"servers\":[]}]}";
+	const char *name = string_in(args, "upstream");
+	struct server *s = owner;
+
+	snprintf(s->asked, sizeof(s->asked), "%s %s %s", string_in(args, "action"), name,
+		 string_in(args, "server"));
+	if (strcmp(name, "none") == 0)
+		ctl_reply(rq, json_pack("{s:b, s:[]}", "ok", 1, "upstreams"));
+	else if (strcmp(name, "old") == 0)
+		ctl_reply(rq, json_pack("{s:b}", "ok", 1));
+	else if (strcmp(name, "-") == 0 || strcmp(name, "app") == 0)
+		ctl_reply(rq, json_loads(answer, 0, NULL));
+	else
+		ctl_reply_error(rq, "there is no upstream '%s'", name);
+}
+
+static const struct ctl_command commands[] = {{"status", run_status},
+					      {"stop", run_stop},
+					      {"reopen", run_reopen},
+					      {"upstream", run_upstream},
+					      {NULL, NULL}};
 
 static void *serve(void *arg)
 {
@@ -492,6 +585,67 @@ static void cli__shows_the_status(void **state)
 	assert_int_equal(f->last.status, CLI_OK);
 	server_end(&s);
 	assert_int_equal(s.reopen_count, 1);
+}
+
+static void cli__shows_upstreams(void **state)
+{
+	struct fixture *f = *state;
+	struct server s;
+	json_t *report;
+
+	server_start(f, &s, "control.sock", false);
+	call(f, "upstream --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(s.asked, "show - -");
+	assert_string_equal(f->last.out,
+			    "upstream app, balance least\n"
+			    "  server           address         state      weight active "
+			    "connections   requests "
+			    "failures timeouts retries ejections\n"
+			    "  127.0.0.1:9001   127.0.0.1:9001  up              2      3           "
+			    "4       5000 "
+			    "       6        7       8         9\n"
+			    "  app.internal:80                  unresolved      0      0           "
+			    "0          0 "
+			    "       0        0       0         0  backup  check: no address\n"
+			    "\n"
+			    "upstream b, balance rr\n"
+			    "  server           address         state      weight active "
+			    "connections   requests "
+			    "failures timeouts retries ejections\n");
+	call(f, "upstream show --json --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	report = json_loads(f->last.out, 0, NULL);
+	assert_int_equal(json_array_size(json_object_get(report, "upstreams")), 2);
+	assert_null(json_object_get(report, "ok"));
+	json_decref(report);
+	server_end(&s);
+}
+
+static void cli__drains_a_server(void **state)
+{
+	struct fixture *f = *state;
+	struct server s;
+
+	server_start(f, &s, "control.sock", false);
+	call(f, "upstream drain app 127.0.0.1:9001 --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(s.asked, "drain app 127.0.0.1:9001");
+	assert_has(f->last.out, "upstream app, balance least\n");
+	call(f, "upstream undrain app unix:/x --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(s.asked, "undrain app unix:/x");
+	call(f, "upstream drain ap 127.0.0.1:9001 --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_FAILURE);
+	assert_has(f->last.err, "sluice upstream: there is no upstream 'ap'\n");
+	assert_string_equal(f->last.out, "");
+	call(f, "upstream drain none x --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(f->last.out, "there are no upstreams\n");
+	call(f, "upstream drain old x --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_FAILURE);
+	assert_has(f->last.err, "the server's answer holds no upstreams");
+	server_end(&s);
 }
 
 static void cli__finds_the_server_of_a_configuration(void **state)
@@ -588,9 +742,12 @@ int main(void)
 		cli_test(cli__checks_a_configuration),
 		cli_test(cli__runs_a_configuration),
 		cli_test(cli__serves_a_folder),
+		cli_test(cli__proxies_to_a_server),
 		cli_test(cli__gives_other_users_a_socket_of_their_own),
 		cli_test(cli__says_that_no_server_answers),
 		cli_test(cli__shows_the_status),
+		cli_test(cli__shows_upstreams),
+		cli_test(cli__drains_a_server),
 		cli_test(cli__finds_the_server_of_a_configuration),
 		cli_test(cli__finds_the_only_server_of_a_user),
 		cli_test(cli__stops_a_server),

@@ -12,63 +12,12 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "config_cases.h"
 #include "proc/config.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x)	   TEXT_OF(x)
 #define SLOTS_TEXT TEXT(STEER_MAX_SLOTS)
-
-#define WANT_MAX 6
-
-struct error_case {
-	const char *text; /* gets a listen and a site behind it, unless is_whole */
-	bool is_whole;
-	const char *want[WANT_MAX]; /* "LINE: a part of the message", all of them in order */
-};
-
-static void print_errors(const struct config_errors *errors, const char *text)
-{
-	fprintf(stderr, "--- %s\n", text);
-	config_errors_print(errors, stderr);
-}
-
-static bool is_match(const struct config_error *e, const char *want)
-{
-	char *rest = NULL;
-	unsigned long line = strtoul(want, &rest, 10);
-
-	return e->line == line && strstr(e->message, rest + 2);
-}
-
-static void check_case(const struct error_case *c)
-{
-	static struct config_errors errors;
-	struct config *config = (struct config *)1;
-	char text[2048];
-	unsigned count = 0;
-	bool is_good = true;
-
-	snprintf(text, sizeof(text), "%s%s", c->text,
-		 c->is_whole ? "" : "\nlisten :0 {}\nsite '*' { route / { respond = x } }\n");
-	assert_int_equal(config_parse("t", text, &config, &errors), -EINVAL);
-	assert_null(config);
-	for (; count < WANT_MAX && c->want[count]; count++)
-		is_good = is_good && count < errors.count &&
-			  is_match(&errors.items[count], c->want[count]);
-	if (!is_good || errors.count != count)
-		print_errors(&errors, text);
-	assert_true(is_good);
-	assert_int_equal(errors.count, count);
-	config_errors_free(&errors);
-}
-
-static void check_cases(const struct error_case *cases, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		check_case(&cases[i]);
-}
-
-#define CHECK(table) check_cases(table, ARRAY_LEN(table))
 
 static void config_errors__name_the_nearest_key(void **state)
 {
@@ -80,7 +29,8 @@ static void config_errors__name_the_nearest_key(void **state)
 		{"Workers = 3", .want = {"1: did you mean 'workers'?"}},
 		{"backlog = 3", .want = {"1: unknown key 'backlog' at top level; it belongs in "
 					 "listen"}},
-		{"keepalive = 3s", .want = {"1: it belongs in listen or in timeouts"}},
+		{"keepalive = 3s", .want = {"1: it belongs in listen or in upstream or in "
+					    "timeouts"}},
 		{"steering { user = root }", .want = {"1: unknown key 'user' in steering; it "
 						      "belongs at top level"}},
 		{"log { backlogg = 3 }", .want = {"1: unknown key 'backlogg' in log; did you "
@@ -106,13 +56,9 @@ static void config_errors__name_the_nearest_key(void **state)
 	CHECK(cases);
 }
 
-static void config_errors__say_what_is_to_come(void **state)
+static void config_errors__list_the_choices(void **state)
 {
 	static const struct error_case cases[] = {
-		{"upstream app {\n balance = least\n server \"1:1\" { weight = 2 }\n}",
-		 .want = {"1: 'upstream' is not supported by this version yet"}},
-		{"site a { route /a { proxy = app } }",
-		 .want = {"1: 'proxy' is not supported by this version yet"}},
 		{"steering { policy = leest }",
 		 .want = {"1: policy: 'leest' is unknown; did you mean 'least'? known: hash "
 			  "least rr p2c weighted cpu busy"}},
@@ -583,7 +529,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_errors__name_the_nearest_key),
-		cmocka_unit_test(config_errors__say_what_is_to_come),
+		cmocka_unit_test(config_errors__list_the_choices),
 		cmocka_unit_test(config_errors__check_values),
 		cmocka_unit_test(config_errors__check_addresses),
 		cmocka_unit_test(config_errors__check_sites_and_routes),

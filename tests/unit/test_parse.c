@@ -299,6 +299,7 @@ static void parse__says_how_much_needs_no_look(void **state)
 
 	parser_init(&p, &case_limits);
 	parser_reset(&p, &req);
+	assert_int_equal(parser_opaque(&p), 0);
 	in = SPAN(POST("Content-Length: 10\r\n"));
 	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
 	assert_int_equal(parser_opaque(&p), 10);
@@ -326,6 +327,13 @@ static void parse__says_how_much_needs_no_look(void **state)
 	parser_reset(&p, &req);
 	in = SPAN(GET(""));
 	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	assert_int_equal(parser_opaque(&p), 0);
+
+	/* A body given up: nothing of it is left for the next request. */
+	parser_reset(&p, &req);
+	in = SPAN(POST("Content-Length: 10\r\n"));
+	assert_int_equal(parser_head(&p, in.ptr, in.len, &len), PARSE_DONE);
+	parser_reset(&p, &req);
 	assert_int_equal(parser_opaque(&p), 0);
 }
 

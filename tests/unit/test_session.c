@@ -119,6 +119,86 @@ static const struct handler_ops endless_ops = {
 	.name = "endless", .on_request = on_endless, .on_writable = on_endless_more
 };
 
+/* What a handler that relays does: takes content when it likes, answers in its own words, takes the connection. */
+static struct {
+	struct reply *reply;
+	char body[4096];
+	unsigned body_len, pauses, detached_events, detached_aborts;
+	bool has_last;
+	struct detached detached;
+	char early[64];
+	int pipe[2];
+	size_t spliced;
+} relay;
+
+static void on_relay(struct request *req, struct reply *r, void *conf)
+{
+	relay.reply = r;
+	r->wants_pause_note = true;
+	reply_pause_body(r, true);
+}
+
+static void on_relay_body(struct request *req, struct reply *r, struct span data, bool is_last)
+{
+	assert_true(relay.body_len + data.len <= sizeof(relay.body));
+	if (data.len)
+		memcpy(relay.body + relay.body_len, data.ptr, data.len);
+	relay.body_len += (unsigned)data.len;
+	relay.has_last = is_last;
+	r->wants_pause_note = true;
+}
+
+static void on_relay_pause(struct request *req, struct reply *r)
+{
+	relay.pauses++;
+}
+
+static void on_relay_ready(struct request *req, struct reply *r)
+{
+	ssize_t n = reply_splice_body(r, relay.pipe[1], 65536);
+
+	relay.spliced += n > 0 ? (size_t)n : 0;
+}
+
+static uint64_t relay_body_max(const void *conf)
+{
+	return 1 << 30;
+}
+
+static void on_detached_ready(void *ctx)
+{
+	relay.detached_events++;
+}
+
+static uint64_t on_detached_abort(void *ctx)
+{
+	relay.detached_aborts++;
+	return 7;
+}
+
+static const struct detached_ops detached_ops = {
+	.on_ready = on_detached_ready, .on_abort = on_detached_abort
+};
+
+static void *on_detached(void *ctx, const struct detached *d)
+{
+	relay.detached = *d;
+	snprintf(relay.early, sizeof(relay.early), "%.*s", SPAN_ARG(d->early));
+	return ctx;
+}
+
+static const struct handler_ops relay_ops = {
+	.name = "relay",
+	.on_request = on_relay,
+	.on_body = on_relay_body,
+	.on_body_pause = on_relay_pause,
+	.on_body_ready = on_relay_ready,
+	.on_abort = on_abort,
+	.body_max = relay_body_max,
+	.takes_any_method = true,
+	.relays_continue = true,
+};
+
 static struct site_table *sites;
 static struct fixture f;
 
@@ -131,12 +211,13 @@ static int open_all(void **state)
 		{ "/", &path_ops },	  { "/hello", &hello_ops },   { "/unsized", &unsized_ops },
 		{ "/later", &later_ops }, { "/upload", &upload_ops }, { "/big", &big_ops },
 		{ "/short", &short_ops }, { "/up", &giving_up_ops },
-		{ "/endless", &endless_ops },
+		{ "/endless", &endless_ops }, { "/relay", &relay_ops },
 	};
 	const char *name = "*";
 	struct site *site;
 
 	memset(&seen, 0, sizeof(seen));
+	memset(&relay, 0, sizeof(relay));
 	sites = site_table_new();
 	assert_int_equal(site_add(sites, &name, 1, &site), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(routes); i++)
@@ -659,6 +740,287 @@ static void session__survives_bad_bytes_after_good_requests(void **state)
 	assert_int_equal(f.stats.status[4], 1);
 }
 
+/* Relaying ---------------------------------------------------------------------------------------------------- */
+
+static void session__leaves_content_to_who_wants_none_now(void **state)
+{
+	client_say(&f, "POST /relay HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+	spin_ms(20);
+	assert_int_equal(relay.body_len, 0);
+	/* Paused for longer than a body may take: it is not the client who is slow. */
+	spin_ms(60);
+	assert_int_equal(f.stats.timeouts, 0);
+	reply_pause_body(relay.reply, false);
+	spin_ms(10);
+	assert_int_equal(relay.body_len, 3);
+	assert_int_equal(relay.pauses, 1);
+	client_say(&f, "def");
+	spin_ms(10);
+	assert_memory_equal(relay.body, "abcdef", 6);
+	assert_true(relay.has_last);
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+	assert_int_equal(f.last_status, 200);
+}
+
+static void session__tells_once_that_no_more_is_at_hand(void **state)
+{
+	client_say(&f, "POST /relay HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+	spin_ms(5);
+	reply_pause_body(relay.reply, false);
+	spin_ms(10);
+	/* Nothing came at all: whoever holds a head back for the content sends it now. */
+	assert_int_equal(relay.pauses, 1);
+	client_say(&f, "abcdef");
+	spin_ms(10);
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+}
+
+static void session__sends_interim_responses_first(void **state)
+{
+	client_say(&f, "POST /relay HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+	spin_ms(10);
+	/* Not by itself: the handler relays it. */
+	assert_int_equal(f.got_len, 0);
+	reply_interim(relay.reply, 103, SPAN("Link: </x>\r\n"));
+	reply_interim(relay.reply, 100, span_of("", 0));
+	reply_interim(relay.reply, 100, span_of("", 0));
+	reply_pause_body(relay.reply, false);
+	run_until_replies(&f, 2);
+	assert_string_equal(f.got, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+				   "HTTP/1.1 100 Continue\r\n\r\n");
+	client_say(&f, "abc");
+	spin_ms(10);
+	reply_begin(relay.reply, 2);
+	reply_write(relay.reply, "ok", 2);
+	reply_end(relay.reply);
+	run_until_replies(&f, 3);
+	assert_non_null(strstr(f.got, "HTTP/1.1 200 OK\r\n"));
+	assert_null(strstr(f.got, "Connection: close"));
+}
+
+static void session__keeps_interim_responses_from_1_0(void **state)
+{
+	client_say(&f, "GET /relay HTTP/1.0\r\n\r\n");
+	spin_ms(5);
+	reply_interim(relay.reply, 103, span_of("", 0));
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_end(&f);
+	assert_int_equal(count_text(f.got, "HTTP/1.1"), 1);
+}
+
+static void session__relays_a_head_in_the_words_of_another(void **state)
+{
+	client_say(&f, REQUEST("/relay"));
+	spin_ms(5);
+	relay.reply->is_relayed = true;
+	relay.reply->block = SPAN("Server: other\r\nX-A: 1\r\n");
+	relay.reply->trailers = SPAN("X-Sum: 5\r\n");
+	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
+	reply_write(relay.reply, "hello", 5);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+	assert_string_equal(f.got, "HTTP/1.1 200 OK\r\nServer: other\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+				   "5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n");
+}
+
+static void session__relays_a_head_larger_than_a_buffer(void **state)
+{
+	static char block[40000];
+
+	memset(block, 'v', sizeof(block));
+	memcpy(block, "X-Large: ", 9);
+	memcpy(block + sizeof(block) - 2, "\r\n", 2);
+	client_say(&f, REQUEST("/relay"));
+	spin_ms(5);
+	relay.reply->block = span_of(block, sizeof(block));
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+	assert_true(f.got_len > sizeof(block));
+	assert_non_null(strstr(f.got, "v\r\nContent-Length: 0\r\n\r\n"));
+}
+
+static void session__splices_content_where_it_is_wanted(void **state)
+{
+	static char content[200000];
+	char text[128];
+	static char got[200000];
+	size_t taken = 0;
+
+	for (size_t i = 0; i < sizeof(content); i++)
+		content[i] = (char)(i * 7 >> 2);
+	assert_int_equal(pipe2(relay.pipe, O_NONBLOCK), 0);
+	snprintf(text, sizeof(text), "PUT /relay HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", sizeof(content));
+	client_say(&f, text);
+	spin_ms(5);
+	relay.reply->wants_splice = true;
+	reply_pause_body(relay.reply, false);
+	for (size_t sent = 0; taken < sizeof(content);) {
+		ssize_t n = send(f.client, content + sent, MIN(sizeof(content) - sent, (size_t)30000), MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		loop_turn(&f.loop, 1);
+		n = read(relay.pipe[0], got + taken, sizeof(got) - taken);
+		taken += n > 0 ? (size_t)n : 0;
+		if (sent == sizeof(content) && relay.body_len + relay.spliced == sizeof(content) && taken == relay.spliced)
+			break;
+	}
+	spin_ms(5);
+	assert_true(relay.has_last);
+	/* What stood in the buffer behind the head came as ever, before the rest. */
+	assert_memory_equal(relay.body, content, relay.body_len);
+	assert_memory_equal(got, content + relay.body_len, taken);
+	assert_true(taken > sizeof(content) / 2);
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+	close(relay.pipe[0]);
+	close(relay.pipe[1]);
+}
+
+static void session__sends_what_is_in_a_pipe(void **state)
+{
+	struct pipe_pool pool;
+	struct pipe *pipe;
+
+	pipe_pool_init(&pool, 65536, 1, 1);
+	pipe = pipe_get(&pool);
+	assert_int_equal(write(pipe->write_fd, "through a pipe", 14), 14);
+	pipe->filled = 14;
+	client_say(&f, REQUEST("/relay") REQUEST("/hello"));
+	spin_ms(5);
+	reply_begin(relay.reply, 14);
+	reply_write_pipe(relay.reply, pipe, 14, NULL);
+	reply_end(relay.reply);
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "\r\n\r\nthrough a pipeHTTP/1.1 200 OK"));
+	assert_int_equal(pipe->filled, 0);
+	pipe_put(&pool, pipe);
+	pipe_pool_fini(&pool);
+}
+
+/* Half-closed and waiting, or gone: found out by a 100 that the one passes over and the other's kernel resets. */
+static void session__finds_out_whether_a_client_is_still_there(void **state)
+{
+	client_say(&f, REQUEST("/relay"));
+	shutdown(f.client, SHUT_WR);
+	spin_ms(10);
+	client_read(&f);
+	assert_string_equal(f.got, "HTTP/1.1 100 Continue\r\n\r\n");
+	assert_int_equal(seen.aborts, 0);
+	reply_begin(relay.reply, 2);
+	reply_write(relay.reply, "ok", 2);
+	reply_end(relay.reply);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "\r\n\r\nok"));
+	close(f.client);
+	connect_client(&f);
+	client_say(&f, REQUEST("/relay"));
+	spin_ms(5);
+	close(f.client);
+	f.client = -1;
+	spin_ms(10);
+	assert_int_equal(seen.aborts, 1);
+	assert_int_equal(f.stats.closed[CLOSE_CLIENT_ABORT], 1);
+}
+
+static void upgrade(void)
+{
+	client_say(&f, "GET /relay HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly");
+	spin_ms(5);
+	reply_set_status(relay.reply, 101);
+	relay.reply->is_upgrade = true;
+	reply_add(relay.reply, SPAN("Upgrade"), SPAN("x"));
+	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
+	reply_detach(relay.reply, &detached_ops, &relay, on_detached);
+	run_until_replies(&f, 1);
+	spin_ms(5);
+	assert_non_null(strstr(f.got, "Upgrade: x\r\nConnection: Upgrade\r\n\r\n"));
+	assert_string_equal(relay.early, "early");
+	assert_int_equal(f.stats.status[1], 1);
+	assert_int_equal(f.logged, 0);
+	/* Nothing of HTTP is left of it. */
+	assert_int_equal(f.server.exchanges.used_count, 0);
+	assert_int_equal(f.server.buffers.used_count, 0);
+	assert_int_equal(f.server.session_count, 1);
+}
+
+static void session__gives_its_connection_away(void **state)
+{
+	char got[16];
+
+	upgrade();
+	relay.detached_events = 0;
+	client_say(&f, "GET / is no request now");
+	spin_ms(5);
+	assert_true(relay.detached_events > 0);
+	assert_int_equal(conn_read(relay.detached.conn, got, sizeof(got)), sizeof(got));
+	assert_memory_equal(got, "GET / is no requ", sizeof(got));
+	/* Longer than every timeout of a session. */
+	spin_ms(100);
+	assert_int_equal(f.stats.timeouts, 0);
+	relay.detached.close(relay.detached.handle, CLOSE_TUNNEL, 1000);
+	assert_int_equal(f.last_status, 101);
+	assert_string_equal(f.last_reason, "tunnel");
+	assert_string_equal(f.last_target, "/relay");
+	assert_int_equal(f.last_body_sent, 1000);
+	assert_int_equal(f.stats.closed[CLOSE_TUNNEL], 1);
+	assert_int_equal(relay.detached_aborts, 0);
+	assert_int_equal(seen.aborts, 0);
+	assert_int_equal(f.server.session_count, 0);
+}
+
+static void session__takes_its_connection_back_when_it_must(void **state)
+{
+	upgrade();
+	server_close_all(&f.server, CLOSE_DRAIN);
+	assert_int_equal(relay.detached_aborts, 1);
+	assert_int_equal(f.last_body_sent, 7);
+	assert_string_equal(f.last_reason, "drain");
+	assert_int_equal(seen.aborts, 0);
+	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
+}
+
+static void session__passes_methods_it_has_not_heard_of(void **state)
+{
+	client_say(&f, "PROPFIND /relay HTTP/1.1\r\nHost: a\r\n\r\n");
+	spin_ms(5);
+	assert_non_null(relay.reply);
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	client_say(&f, "PROPFIND /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+	run_until_replies(&f, 2);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 501"), 1);
+}
+
+static void session__has_a_limit_of_content_for_each_route(void **state)
+{
+	char text[128];
+
+	server_allow_body(&f.server, 1 << 30);
+	snprintf(text, sizeof(text), "POST /relay HTTP/1.1\r\nHost: a\r\nContent-Length: %u\r\n\r\n", (1 << 20) + 1);
+	client_say(&f, text);
+	spin_ms(5);
+	assert_non_null(relay.reply);
+	reply_set_status(relay.reply, 500);
+	relay.reply->must_close = true;
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 500"));
+	close(f.client);
+	connect_client(&f);
+	snprintf(text, sizeof(text), "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %u\r\n\r\n", (1 << 20) + 1);
+	client_say(&f, text);
+	run_until_end(&f);
+	assert_non_null(strstr(f.got, "HTTP/1.1 413"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -697,6 +1059,19 @@ int main(void)
 		TEST(session__answers_what_is_here_when_the_server_drains),
 		TEST(session__is_closed_by_a_drain_while_idle),
 		TEST(session__survives_bad_bytes_after_good_requests),
+		TEST(session__leaves_content_to_who_wants_none_now),
+		TEST(session__tells_once_that_no_more_is_at_hand),
+		TEST(session__sends_interim_responses_first),
+		TEST(session__keeps_interim_responses_from_1_0),
+		TEST(session__relays_a_head_in_the_words_of_another),
+		TEST(session__relays_a_head_larger_than_a_buffer),
+		TEST(session__splices_content_where_it_is_wanted),
+		TEST(session__sends_what_is_in_a_pipe),
+		TEST(session__finds_out_whether_a_client_is_still_there),
+		TEST(session__gives_its_connection_away),
+		TEST(session__takes_its_connection_back_when_it_must),
+		TEST(session__passes_methods_it_has_not_heard_of),
+		TEST(session__has_a_limit_of_content_for_each_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -87,6 +88,66 @@ static void sock_addr__parses_and_prints(void **state)
 		assert_string_equal(sock_addr_print(&a, out), good[i].printed);
 		assert_string_equal(sock_addr_print_host(&a, out), good[i].host);
 		assert_int_equal(sock_addr_port(&a), atoi(strrchr(good[i].text, ':') + 1));
+	}
+}
+
+static void sock_addr__parses_hosts(void **state)
+{
+	static const struct {
+		const char *text, *host; /* NULL: refused */
+		int family;
+	} cases[] = {
+		{ "127.0.0.1", "127.0.0.1", AF_INET },
+		{ "::1", "::1", AF_INET6 },
+		{ "2001:DB8:0:0::1", "2001:db8::1", AF_INET6 },
+		{ "::ffff:10.0.0.1", "10.0.0.1", AF_INET6 },
+		{ "0000:0000:0000:0000:0000:ffff:192.168.100.228", "192.168.100.228", AF_INET6 },
+		{ "", NULL, 0 },
+		{ "*", NULL, 0 },
+		{ "[::1]", NULL, 0 },
+		{ "127.0.0.1:80", NULL, 0 },
+		{ "127.0.0.01", NULL, 0 },
+		{ "127.1", NULL, 0 },
+		{ " 127.0.0.1", NULL, 0 },
+		{ "fe80::1%lo", NULL, 0 },
+		{ "fe80::1%1", NULL, 0 },
+		{ "::1::", NULL, 0 },
+		{ "0000:0000:0000:0000:0000:ffff:192.168.100.2280", NULL, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char out[SOCK_ADDR_TEXT];
+		union sock_addr a;
+		int r = sock_addr_parse_host(span_str(cases[i].text), &a);
+
+		assert_int_equal(r, cases[i].host ? 0 : -EINVAL);
+		if (r)
+			continue;
+		assert_int_equal(a.any.sa_family, cases[i].family);
+		assert_int_equal(sock_addr_port(&a), 0);
+		assert_string_equal(sock_addr_print_host(&a, out), cases[i].host);
+	}
+}
+
+static void sock_addr__unmaps(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		int family;
+	} cases[] = {
+		{ "[::ffff:10.0.0.1]:80", "10.0.0.1:80", AF_INET },
+		{ "10.0.0.1:80", "10.0.0.1:80", AF_INET },
+		{ "[::1]:80", "[::1]:80", AF_INET6 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char out[SOCK_ADDR_TEXT];
+		union sock_addr a;
+
+		assert_int_equal(sock_addr_parse(span_str(cases[i].from), &a), 0);
+		sock_addr_unmap(&a);
+		assert_int_equal(a.any.sa_family, cases[i].family);
+		assert_string_equal(sock_addr_print(&a, out), cases[i].to);
 	}
 }
 
@@ -363,12 +424,80 @@ static void listener__a_taken_port_leaves_nothing_open(void **state)
 	sock_close(fd);
 }
 
+static void sock_addr__prints_any_family(void **state)
+{
+	static const struct {
+		const char *path;
+		size_t len;
+		const char *text;
+	} rows[] = {
+		{ "/run/app.sock", 13, "unix:/run/app.sock" },
+		{ "/run/app.sock\0junk", 18, "unix:/run/app.sock" },
+		{ "\0name", 5, "unix:@name" },
+		{ "", 0, "unix:" },
+	};
+	union sock_addr a;
+	char text[32];
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+		memcpy(at.sun_path, rows[i].path, rows[i].len);
+		sock_addr_print_any((struct sockaddr *)&at, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + rows[i].len),
+				    text, sizeof(text));
+		assert_string_equal(text, rows[i].text);
+	}
+	assert_int_equal(sock_addr_parse(SPAN("[::1]:80"), &a), 0);
+	assert_string_equal(sock_addr_print_any(&a.any, sock_addr_len(&a), text, sizeof(text)), "[::1]:80");
+	assert_string_equal(sock_addr_print_any(&a.any, sock_addr_len(&a), text, 5), "[::1");
+	assert_string_equal(sock_addr_print_any(&a.any, 0, text, sizeof(text)), "?:0");
+}
+
+static void sock_connect__tells_how_it_ended(void **state)
+{
+	struct sock_options opt = { 0 };
+	bool is_connected = true;
+	union sock_addr at;
+	const char *step;
+	int listener, fd;
+
+	assert_int_equal(sock_addr_parse(SPAN("127.0.0.1:0"), &at), 0);
+	listener = sock_listen(&at, &opt, &step);
+	assert_true(listener >= 0);
+	assert_int_equal(sock_local_addr(listener, &at), 0);
+	for (unsigned is_refused = 0; is_refused < 2; is_refused++) {
+		fd = sock_connect(&at.any, sock_addr_len(&at), &is_connected);
+		assert_true(fd >= 0);
+		assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		if (!is_connected)
+			assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 5000), 1);
+		assert_int_equal(sock_error(fd), is_refused ? -ECONNREFUSED : 0);
+		assert_int_equal(sock_error(fd), 0);
+		sock_close(fd);
+		if (!is_refused)
+			sock_close(listener);
+	}
+	/* Refused at once: nothing is left open. */
+	fd = dup(0);
+	sock_close(fd);
+	assert_int_equal(sock_connect((struct sockaddr *)&(struct sockaddr_un){ AF_UNIX, "/nobody/there" },
+				      sizeof(struct sockaddr_un), &is_connected), -ENOENT);
+	assert_int_equal(dup(0), fd);
+	sock_close(fd);
+	at.any.sa_family = AF_MAX;
+	assert_int_equal(sock_connect(&at.any, sizeof(at.any), &is_connected), -EAFNOSUPPORT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sock_addr__parses_and_prints),
+		cmocka_unit_test(sock_addr__parses_hosts),
+		cmocka_unit_test(sock_addr__unmaps),
 		cmocka_unit_test(sock_addr__refuses_nonsense),
 		cmocka_unit_test(sock_addr__prints_an_unknown_family),
+		cmocka_unit_test(sock_addr__prints_any_family),
+		cmocka_unit_test(sock_connect__tells_how_it_ended),
 		cmocka_unit_test(sock_listen__options_reach_accepted_sockets),
 		cmocka_unit_test(sock_listen__v6only_is_set_both_ways),
 		cmocka_unit_test(sock_listen__names_the_step_that_failed),

@@ -340,12 +340,12 @@ static void steer_resv__add_and_cancel(void **state)
 		assert_memory_equal(&added, &rows[i].added, sizeof(added));
 	}
 	for (int left = 2; left >= 0; left--) {
-		r = steer_resv_cancel(r);
+		r = steer_resv_cancel(r, 10);
 		assert_int_equal(r.current + r.previous, left);
 	}
-	assert_int_equal(steer_resv_cancel(r).current, 0); /* never below */
-	assert_int_equal(steer_resv_cancel(r).previous, 0);
-	r = steer_resv_cancel((struct steer_resv){10, 1, 1});
+	assert_int_equal(steer_resv_cancel(r, 10).current, 0); /* never below */
+	assert_int_equal(steer_resv_cancel(r, 10).previous, 0);
+	r = steer_resv_cancel((struct steer_resv){10, 1, 1}, 10);
 	assert_int_equal(r.current, 1); /* the oldest first */
 }
 

@@ -132,7 +132,7 @@ static void steer_slot__goes_up_and_down(void **state)
 	assert_true(slot->stamp_ns >= before);
 
 	for (int i = 0; i < 5; i++)
-		steer_accepted(slot);
+		steer_accepted(s, slot, 50 * BUCKET_NS);
 	steer_closed(slot);
 	assert_int_equal(slot->live, 4);
 	assert_int_equal(slot->accepted, 5);
@@ -158,7 +158,7 @@ static void steer_rescued__counts_in_one_and_cancels_in_the_other(void **state)
 	own->resv = (struct steer_resv){.epoch = 50, .current = 3};
 	from->resv = (struct steer_resv){.epoch = 50, .current = 2};
 	for (unsigned i = 1; i <= 3; i++) {
-		steer_rescued(own, from);
+		steer_rescued(s, own, from, 50 * BUCKET_NS);
 		assert_int_equal(own->live, i);
 		assert_int_equal(own->accepted, i);
 		assert_int_equal(from->live | from->accepted, 0);
@@ -215,14 +215,35 @@ static void steer_accepted__cancels_the_oldest(void **state)
 
 	slot->resv = (struct steer_resv){.epoch = 50, .current = 1, .previous = 2};
 	for (unsigned left = 2;; left--) {
-		steer_accepted(slot);
+		steer_accepted(s, slot, 50 * BUCKET_NS);
 		assert_int_equal(steer_reserved(s, 0, 50 * BUCKET_NS), left);
 		if (left == 0)
 			break;
 	}
-	steer_accepted(slot);
+	steer_accepted(s, slot, 50 * BUCKET_NS);
 	assert_int_equal(steer_reserved(s, 0, 50 * BUCKET_NS), 0);
 	assert_int_equal(slot->live, 4);
+	steer_close(s);
+}
+
+/*
+ * The program reads a coarse clock: a SYN in the first milliseconds of a bucket may be counted in the one before, beside
+ * reservations that are over by then.  Those must not swallow the cancellation, or the SYN would count for another bucket.
+ */
+static void steer_accepted__passes_over_what_no_longer_counts(void **state)
+{
+	struct steer *s = open_plain(1);
+	struct steer_slot *slot = steer_slot(s, 0);
+
+	slot->resv = (struct steer_resv){.epoch = 49, .current = 2, .previous = 50};
+	assert_int_equal(steer_reserved(s, 0, 50 * BUCKET_NS), 2);
+	for (unsigned left = 2; left-- > 0;) {
+		steer_accepted(s, slot, 50 * BUCKET_NS);
+		assert_int_equal(steer_reserved(s, 0, 50 * BUCKET_NS), left);
+	}
+	slot->resv = (struct steer_resv){.epoch = 40, .current = 7, .previous = 50};
+	steer_accepted(s, slot, 50 * BUCKET_NS);
+	assert_int_equal(steer_reserved(s, 0, 50 * BUCKET_NS), 0);
 	steer_close(s);
 }
 
@@ -293,7 +314,7 @@ static void steer_accepted__races_with_reservations(void **state)
 
 		if (!before) /* nothing to cancel: the other side has not got this far */
 			continue;
-		steer_accepted(slot);
+		steer_accepted(s, slot, 50 * BUCKET_NS);
 		cancelled++;
 	}
 	pthread_join(thread, NULL);
@@ -310,7 +331,7 @@ static void steer_slot__is_shared_over_fork(void **state)
 
 	if (pid == 0) {
 		steer_disown(s);
-		steer_accepted(steer_slot(s, 1));
+		steer_accepted(s, steer_slot(s, 1), 50 * BUCKET_NS);
 		steer_close(s);
 		_exit(0);
 	}
@@ -331,6 +352,7 @@ int main(void)
 		cmocka_unit_test(steer_rescued__counts_in_one_and_cancels_in_the_other),
 		cmocka_unit_test(steer_is_stalled__agrees_with_the_program),
 		cmocka_unit_test(steer_accepted__cancels_the_oldest),
+		cmocka_unit_test(steer_accepted__passes_over_what_no_longer_counts),
 		cmocka_unit_test(steer_retire__follows_the_time),
 		cmocka_unit_test(steer_accepted__races_with_reservations),
 		cmocka_unit_test(steer_slot__is_shared_over_fork),

@@ -56,6 +56,7 @@ static struct host *open_host(uint64_t stall_ns, uint64_t kill_ns)
 	assert_int_equal(steer_open(&steer, &h->steer), 0);
 	assert_int_equal(sock_addr_parse(span_str("127.0.0.1:0"), &addr), 0);
 	assert_int_equal(listener_open(&h->listener, &addr, &sock, SLOTS, NULL, &step), 0);
+	h->listener.has_proxy_header = true;
 	h->supervisor.workers = h->workers;
 	h->supervisor.count = SLOTS;
 	for (unsigned i = 0; i < SLOTS; i++) {
@@ -201,6 +202,7 @@ static unsigned orders_of(struct host *h, unsigned slot, unsigned *ret_nudges)
 		assert_int_equal(n, sizeof(m));
 		assert_int_equal(m.type, CHANNEL_RESCUE);
 		assert_int_equal(m.slot, 1);
+		assert_true(m.has_proxy_header);
 		assert_true(fd >= 0);
 		close(fd);
 		sum += m.count;

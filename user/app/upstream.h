@@ -7,8 +7,15 @@
  *                           \-> on_failed(lease, why)
  *   ... upstream_release(lease, outcome, is_reusable)      back into the pool, or closed
  *
- * Both callbacks may come before upstream_acquire returns.  upstream_cancel() is right at any time in between and calls
- * nobody back.  Counts of requests at a server (`active`) are shared by all workers: "least" means least on the host.
+ * Both callbacks may come before upstream_acquire returns, and upstream_release may give what it got to another lease
+ * and call that one back.  upstream_cancel() is right at any time in between and calls nobody back.  A callback may
+ * do all of this with any lease, free its own included; deeper than a few calls, what follows waits for the next
+ * iteration of the loop.  Counts of requests at a server (`active`) are shared by all workers: "least" means least on
+ * the host.
+ *
+ * Who is chosen: a server that has an address, is not drained, is not found down by the health checks and has room.  Of
+ * those, in this order: primary ones, backups; ejected ones ("panic": one that failed is better than none); those that
+ * have failed this very request.  While one that is better is merely full, the request waits, where it may.
  */
 #ifndef SLUICE_APP_UPSTREAM_H
 #define SLUICE_APP_UPSTREAM_H
@@ -18,14 +25,21 @@
 #include "net/conn.h"
 #include "net/loop.h"
 
-enum upstream_balance { BALANCE_RR, BALANCE_LEAST, BALANCE_P2C, BALANCE_RANDOM, BALANCE_WEIGHTED, BALANCE_HASH };
+enum upstream_balance {
+	BALANCE_RR,		/* one after the other, whatever their weights; each worker begins somewhere else */
+	BALANCE_LEAST,		/* the fewest requests on the host for its weight; at random among equals */
+	BALANCE_P2C,		/* the better one of two drawn at random */
+	BALANCE_RANDOM,		/* at random, as often as its weight says */
+	BALANCE_WEIGHTED,	/* in turn, as often as its weight says, well mixed */
+	BALANCE_HASH,		/* by the lease's key: the same one while it can be had; others keep theirs */
+};
 
 struct upstream_server_options {
 	unsigned weight;		/* 1 to 65535 */
-	unsigned max_connections;	/* on the host, 0 = no limit */
+	unsigned max_connections;	/* on the host, idle ones included; 0 = no limit */
 	uint64_t slow_start_ms;		/* 0 = off */
 	bool is_backup;			/* used only when no other can be */
-	unsigned first_endpoint, endpoint_count;	/* in the table */
+	unsigned first_endpoint, endpoint_count;	/* in the table; each server's follow those of the one before */
 };
 
 struct upstream_options {
@@ -36,10 +50,10 @@ struct upstream_options {
 	uint64_t keepalive_requests;	/* per connection, 0 = no limit */
 	unsigned queue_max;		/* requests of a worker that may wait for a server; 0 = none waits */
 	uint64_t queue_ms;
-	unsigned fail_max;		/* failures within fail_window_ms that eject an endpoint; 0 = never */
+	unsigned fail_max;		/* failures in a row, in fail_window_ms, that eject an endpoint; 0 = never */
 	uint64_t fail_window_ms;
 	uint64_t eject_ms;		/* the first ejection; doubled each time in a row, up to 16 times that */
-	unsigned error_percent;		/* 5xx of the last requests (at least 20 in the window) that eject; 0 = never */
+	unsigned error_percent;		/* 5xx and failures of the last requests, at least 20 in the window; 0 = off */
 	const struct upstream_server_options *servers;	/* copied */
 	unsigned server_count;
 };
@@ -66,59 +80,73 @@ struct upstream;
 struct upstream_conn {
 	struct conn conn;
 	struct upstream *upstream;
-	struct list node;		/* idle: in the pool */
-	struct timer timer;
-	struct job job;
+	struct list node, age;		/* idle: among those of the endpoint, newest first; among all, oldest first */
+	struct timer timer;		/* of connecting */
+	struct job job;			/* of freeing */
 	unsigned endpoint;		/* index in the table */
+	uint32_t address_id;		/* which of the addresses that the endpoint has had */
+	uint64_t idle_until_ms;
 	uint64_t request_count;		/* requests it was leased for, this one included: above 1 it is a reused one */
 	struct upstream_lease *lease;	/* who has it; NULL: idle */
-	/*
-	 * Whoever has it is told of every event while it has it; conn_note_events was called already.  Set in on_connected
-	 * or before the acquire.
-	 */
 };
 
-#define UPSTREAM_TRIED_MAX 8
+#define UPSTREAM_TRIED_MAX   8
+#define UPSTREAM_NO_ENDPOINT (~0u)
 
 struct upstream_lease {
 	/* The asker fills these. */
+	/* The flags of lease->conn may say already that it is readable. */
 	void (*on_connected)(struct upstream_lease *lease);
 	void (*on_failed)(struct upstream_lease *lease, enum upstream_failure why);
-	void (*on_ready)(struct upstream_lease *lease);	/* an event of lease->conn, from the loop */
+	/* An event of lease->conn; conn_note_events was called already.  Set by on_connected at the latest. */
+	void (*on_ready)(struct upstream_lease *lease);
 	uint64_t key;			/* BALANCE_HASH: equal keys go to the same server while it is well */
 	uint64_t connect_ms;		/* timeout of connecting */
 	bool is_fresh;			/* no kept connection, please */
 	bool is_lone;			/* a connection of its own: neither taken from the pool nor put into it */
-	/* Private, but for conn and endpoint between on_connected and the release. */
+	/* Private, but for conn from on_connected to the release (else NULL), and for endpoint. */
 	struct upstream *upstream;
 	struct upstream_conn *conn;
-	unsigned endpoint;
-	struct list node;		/* in the queue */
-	struct timer timer;
+	struct upstream_conn *connecting;
+	unsigned endpoint;		/* the last one it was given to; UPSTREAM_NO_ENDPOINT: none yet */
+	struct list node;		/* in the queue, or among the deferred */
+	struct timer timer;		/* in the queue */
+	uint64_t trial_ns;		/* the trial of an ejected endpoint: what ejected_until_ns was set to */
+	bool is_panic;			/* given to an endpoint that is ejected */
 	uint8_t state;
 	uint8_t tried_count;
-	uint16_t tried[UPSTREAM_TRIED_MAX];	/* endpoints that failed this request: chosen again only if no other is left */
+	/* Endpoints that failed this request, by their place in the upstream: chosen again only if no other is left. */
+	uint16_t tried[UPSTREAM_TRIED_MAX];
 };
 
 /* Needs no loop yet: made by the master, inherited by the workers.  0, -ENOMEM, -EINVAL. */
 int upstream_new(const struct upstream_options *opt, struct upstream **ret_upstream);
-/* Every lease must be gone; idle connections are closed. */
+/* Every lease must be gone; idle connections are closed.  Before the loop ends, and not from within a callback. */
 void upstream_free(struct upstream *u);
 /* In the worker.  The table must outlive the upstream. */
 void upstream_start(struct upstream *u, struct loop *loop, const struct upstream_table *table, unsigned worker);
 /* The worker drains: idle connections are closed now, others when they are released. */
 void upstream_drain(struct upstream *u);
 
-/* Zeroed lease with its first part filled; forgets what was tried. */
+/* A zeroed lease, or one that is done; its first part stays as the asker filled it.  Forgets what was tried. */
 void upstream_lease_init(struct upstream_lease *lease);
-/* May be called again with the same lease after on_failed, or after a release: the endpoint tried then is avoided. */
+/*
+ * May be called again with the same lease after on_failed, or after a release: endpoints that failed then (not those of
+ * OUTCOME_OK and OUTCOME_NEUTRAL) are avoided.
+ */
 void upstream_acquire(struct upstream *u, struct upstream_lease *lease);
 /* Before on_connected and on_failed: withdraws.  Holding a connection: closes it, OUTCOME_NEUTRAL.  Else harmless. */
 void upstream_cancel(struct upstream_lease *lease);
+/*
+ * `is_reusable`: the exchange has ended in good order on both sides.  Bytes that are left unread, an end or an error
+ * close the connection all the same.  Counts timeouts and failures; status and bytes are the asker's to count.
+ */
+/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
+void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
-/* Counters of this worker for the leased endpoint; NULL without one. */
+/* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);
-/* "127.0.0.1:9001", "unix:/run/app.sock" of the leased endpoint, for the log. */
+/* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one. */
 #define UPSTREAM_ADDRESS_TEXT 128
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
 const char *upstream_name(const struct upstream *u);

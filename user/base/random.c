@@ -33,7 +33,7 @@ static void seed_state(void)
 	static bool is_watching_forks;
 
 	if (getrandom(state, sizeof(state), GRND_NONBLOCK) != sizeof(state)) {
-		/* Early at boot or behind a filter of system calls: unlike any other process, not more. */
+		/* Early at boot or behind a filter: unlike any other process, no more. */
 		uint64_t seed = clock_wall_ns() ^ clock_ns() << 20 ^ (uint64_t)getpid() << 48;
 
 		for (unsigned i = 0; i < ARRAY_LEN(state); i++)
@@ -67,7 +67,7 @@ uint64_t random_u64(void)
 	return result;
 }
 
-/* The upper half of a product: without the bias of a remainder beyond 2^-32, and without a division. */
+/* The upper half of a product: no division, and a bias of at most bound / 2^32. */
 uint32_t random_below(uint32_t bound)
 {
 	BUG_ON(bound == 0);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "http/reply.h"
 #include "http/scan.h"
 
 /* Bytes written for each text of a client, escapes included. */
@@ -259,6 +260,14 @@ static void add_utc(struct buf *b, uint64_t wall_ns)
 	buf_add_char(b, 'Z');
 }
 
+/* The one the request came with, or was given on its way to an upstream. */
+static struct span request_id(const struct access_entry *e)
+{
+	if (e->origin && e->origin->request_id[0])
+		return span_str(e->origin->request_id);
+	return header(e, HEADER_X_REQUEST_ID);
+}
+
 static void add_json_request(struct buf *b, const struct access_entry *e)
 {
 	static const struct span versions[] = {SPAN("1.0"), SPAN("1.1")};
@@ -271,7 +280,15 @@ static void add_json_request(struct buf *b, const struct access_entry *e)
 	add_member(b, ",\"host\":", header(e, HEADER_HOST), TEXT_MAX);
 	add_member(b, ",\"referer\":", header(e, HEADER_REFERER), TEXT_MAX);
 	add_member(b, ",\"user_agent\":", header(e, HEADER_USER_AGENT), TEXT_MAX);
-	add_member(b, ",\"request_id\":", header(e, HEADER_X_REQUEST_ID), 2 * SHORT_MAX);
+	add_member(b, ",\"request_id\":", request_id(e), 2 * SHORT_MAX);
+}
+
+static void add_origin(struct buf *b, const struct reply_origin *o)
+{
+	add_member(b, ",\"server\":", span_str(o->server), SHORT_MAX);
+	add_number(b, ",\"tries\":", o->tries);
+	add_number(b, ",\"connect_us\":", o->connect_us);
+	add_number(b, ",\"first_byte_us\":", o->first_byte_us);
 }
 
 void access_format_json(struct buf *b, const struct access_entry *e)
@@ -290,5 +307,7 @@ void access_format_json(struct buf *b, const struct access_entry *e)
 	add_number(b, ",\"slot\":", e->slot);
 	add_number(b, ",\"connection\":", e->connection);
 	add_number(b, ",\"request\":", e->request_number);
+	if (e->origin && e->origin->server[0])
+		add_origin(b, e->origin);
 	buf_add_char(b, '}');
 }

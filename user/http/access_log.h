@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "http/message.h"
 
+struct reply_origin;
+
 struct access_entry {
 	const struct request *req; /* NULL when no request could be parsed */
 	struct span peer_host;
@@ -19,6 +21,7 @@ struct access_entry {
 	unsigned slot;
 	uint64_t connection;	 /* serial number of the connection in its worker */
 	uint64_t request_number; /* within the connection, from 1 */
+	const struct reply_origin *origin; /* the server that was asked; NULL: none, as when its name is "" */
 };
 
 /*

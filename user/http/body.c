@@ -20,6 +20,7 @@
 #define EXTENSIONS_MAX 1024
 
 enum body_state {
+	END, /* 0, as body_reset() has it */
 	UNTIL_CLOSE,
 	SIZED,
 	SIZE,
@@ -29,7 +30,6 @@ enum body_state {
 	DATA_CR,
 	DATA_LF,
 	TRAILERS,
-	END,
 };
 
 static enum parse_state fail(struct body *b, unsigned status, const char *why)
@@ -96,10 +96,11 @@ static uint8_t first_state(enum body_framing framing)
 	}
 }
 
-void body_begin(struct body *b, enum body_framing framing, uint64_t content_length)
+void body_begin(struct body *b, enum body_framing framing, uint64_t content_length, uint64_t max)
 {
 	b->left = framing == BODY_UNTIL_CLOSE ? UINT64_MAX : content_length;
 	b->total = 0;
+	b->max = max;
 	b->extension_total = 0;
 	b->digit_count = 0;
 	b->state = first_state(framing);
@@ -152,7 +153,7 @@ static enum parse_state begin_chunk(struct body *b, const struct parse_limits *l
 {
 	b->left = b->llhttp.content_length;
 	b->digit_count = 0;
-	if (b->left > limits->body_max - b->total)
+	if (b->left > b->max - b->total)
 		return fail(b, 413, "content too long");
 	b->total += b->left;
 	b->state = DATA;
@@ -248,8 +249,8 @@ uint64_t body_opaque(const struct body *b)
 }
 
 /*
- * llhttp counts a chunk down in content_length, which is as much a part of its interface as the flags read elsewhere, and
- * looks at nothing in between.  Should another version count elsewhere, it takes the next size line for data, and
+ * llhttp counts a chunk down in content_length, a member of its interface as the flags read elsewhere are, and looks at
+ * nothing in between.  Should another version count elsewhere, it takes the next size line for data, and
  * take_size_line() refuses the message.
  */
 void body_skip(struct body *b, uint64_t len)

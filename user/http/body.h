@@ -26,6 +26,7 @@ struct body {
 	uint32_t extension_total;	/* bytes of chunk extensions */
 	uint64_t left;			/* bytes of the sized body or of the chunk at hand */
 	uint64_t total;			/* bytes of chunked content announced so far */
+	uint64_t max;			/* bytes of content; more: 413.  The owner may change it before the content is read */
 	uint8_t state;
 	uint8_t digit_count;		/* of the chunk size at hand */
 	bool is_llhttp_done;		/* llhttp saw the end of the head, or of a chunk's size line */
@@ -45,8 +46,14 @@ static inline bool body_show(struct body *b, const char *data, size_t len)
 /* The same with the fields that say where the message ends. */
 bool body_show_framing(struct body *b, const struct field *fields, unsigned count);
 
+/* No content yet: body_take() has nothing to do. */
+static inline void body_reset(struct body *b)
+{
+	b->state = 0;
+}
+
 /* The head is accepted, and this is how its content is framed. */
-void body_begin(struct body *b, enum body_framing framing, uint64_t content_length);
+void body_begin(struct body *b, enum body_framing framing, uint64_t content_length, uint64_t max);
 /* As parser_body.  `trailers`: NULL, or where the trailer section goes. */
 enum parse_state body_take(struct body *b, const struct parse_limits *limits, struct buf *trailers,
 			   struct span *in, struct span *ret_data);

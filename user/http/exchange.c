@@ -71,11 +71,16 @@ static void start_request(struct session *s)
 	x->has_sent_continue = false;
 	x->is_logged = false;
 	x->is_refused = false;
+	x->is_paused = false;
+	x->has_probed = false;
+	x->detached = NULL;
+	x->parser.trailers = NULL;
 	x->why = NULL;
 	x->route = NULL;
 	x->later = NULL;
 	x->reply_head_len = 0;
 	x->output_before = x->output.total;
+	x->request.peer = &s->conn.peer;
 	reply_init(&x->reply, &http1_reply_ops, &x->request);
 }
 
@@ -117,10 +122,9 @@ static void answer_options(struct reply *r)
 static bool answer_method(struct request *req, struct reply *r)
 {
 	switch (req->method) {
-	case METHOD_OTHER:
 	case METHOD_CONNECT:
 		/* No tunnel here, and what the client sends next would be its content. */
-		r->must_close = req->method == METHOD_CONNECT;
+		r->must_close = true;
 		reply_status_page(r, 501);
 		return true;
 	case METHOD_TRACE:
@@ -138,11 +142,32 @@ static bool answer_method(struct request *req, struct reply *r)
 	}
 }
 
+/* What a route does not take: false when that was answered. */
+static bool is_welcome(struct session *s, const struct route *route)
+{
+	struct exchange *x = s->exchange;
+	const struct request *req = &x->request;
+	uint64_t body_max;
+
+	if (req->method == METHOD_OTHER && !route->ops->takes_any_method) {
+		reply_status_page(&x->reply, 501);
+		return false;
+	}
+	body_max = route->ops->body_max ? route->ops->body_max(route->conf) : s->server->body_max;
+	x->parser.body.max = body_max;
+	if (req->framing == BODY_SIZED && req->content_length > body_max) {
+		exchange_refuse(s, 413, "content too long");
+		return false;
+	}
+	return true;
+}
+
 static void ask_handler(struct exchange *x, const struct route *route)
 {
 	x->route = route;
 	x->later = NULL;
 	route->ops->on_request(&x->request, &x->reply, route->conf);
+	x->parser.trailers = x->reply.is_ended ? NULL : x->reply.request_trailers;
 }
 
 static void dispatch(struct session *s)
@@ -159,16 +184,18 @@ static void dispatch(struct session *s)
 	site = site_find(s->server->sites, req->host);
 	route = site ? route_find(site, req->path) : NULL;
 	if (!route) {
-		reply_status_page(&x->reply, 404);
+		reply_status_page(&x->reply, req->method == METHOD_OTHER ? 501 : 404);
 		return;
 	}
+	if (!is_welcome(s, route))
+		return;
 	/* Who takes no content answers behind it, so that content that breaks the rules still gets its own status. */
 	if (x->is_body_done || route->ops->on_body)
 		ask_handler(x, route);
 	else
 		x->later = route;
 	if (req->expects_continue && !x->reply.is_begun && !x->has_sent_continue &&
-	    !x->is_body_done && x->in_start == x->in_end) {
+	    !x->is_body_done && x->in_start == x->in_end && !route->ops->relays_continue) {
 		x->has_sent_continue = true;
 		output_add(&x->output, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 		x->output_before = x->output.total;
@@ -257,7 +284,7 @@ static enum step pump_body(struct session *s)
 	struct span in = span_of(x->in + x->in_start, x->in_end - x->in_start);
 	struct span data;
 
-	for (;;) {
+	while (!x->is_paused) {
 		enum parse_state state = parser_body(&x->parser, &in, &data);
 
 		x->in_start = (unsigned)(in.ptr - x->in);
@@ -278,6 +305,31 @@ static enum step pump_body(struct session *s)
 			return STEP_READ;
 		}
 	}
+	return STEP_READ;
+}
+
+/* The session has no content at hand: the handler may send on what it has, or take more by itself. */
+static enum step ask_for_body(struct session *s)
+{
+	struct exchange *x = s->exchange;
+	const struct handler_ops *ops = x->route ? x->route->ops : NULL;
+
+	if (x->is_paused)
+		return STEP_WAIT;
+	if (ops && x->reply.wants_pause_note) {
+		x->reply.wants_pause_note = false;
+		ops->on_body_pause(&x->request, &x->reply);
+		return STEP_AGAIN;
+	}
+	if (ops && x->reply.wants_splice && s->conn.is_readable && conn_can_splice(&s->conn) &&
+	    parser_opaque(&x->parser) > 0) {
+		ops->on_body_ready(&x->request, &x->reply);
+		/* Only to see whether that was the end. */
+		if (!x->is_aborted && parser_opaque(&x->parser) == 0)
+			pump_body(s);
+		return STEP_AGAIN;
+	}
+	return STEP_READ;
 }
 
 /* May the next request be looked at while this one's reply still waits? */
@@ -285,6 +337,27 @@ static bool can_batch(const struct exchange *x)
 {
 	return x->in_start < x->in_end && !x->reply.must_close && x->output.queued < BATCH_MAX &&
 	       output_is_memory_only(&x->output);
+}
+
+/*
+ * A client that has ended its side either waits for its answer or is gone for good, which the kernel tells only when
+ * something is sent to it.  Where an answer is dear (a server is at work on it), an interim response finds out: a client
+ * must bear with one it did not ask for (RFC 9110 15.2), and a socket nobody has any more resets.
+ */
+static enum step probe(struct session *s)
+{
+	struct exchange *x = s->exchange;
+
+	if (!x->route || !x->route->ops->relays_continue || x->reply.is_begun || x->has_probed)
+		return STEP_WAIT;
+	if (x->request.version_minor == 0) {
+		session_close(s, CLOSE_CLIENT_ABORT);
+		return STEP_CLOSED;
+	}
+	x->has_probed = true;
+	output_add(&x->output, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	x->output_before = x->output.total;
+	return STEP_FLUSH;
 }
 
 static enum step go_on_replying(struct session *s)
@@ -301,7 +374,9 @@ static enum step go_on_replying(struct session *s)
 		if (x->output.total != before || x->reply.is_ended || x->is_aborted)
 			return STEP_AGAIN;
 	}
-	return x->is_body_done ? STEP_WAIT : STEP_READ;
+	if (!x->is_body_done)
+		return ask_for_body(s);
+	return s->conn.has_peer_closed ? probe(s) : STEP_WAIT;
 }
 
 enum step exchange_active(struct session *s)
@@ -313,8 +388,19 @@ enum step exchange_active(struct session *s)
 		session_close(s, x->output.has_failed ? CLOSE_MEMORY : CLOSE_IO_ERROR);
 		return STEP_CLOSED;
 	}
+	if (x->detached) {
+		if (!output_is_empty(&x->output))
+			return x->is_blocked ? STEP_WAIT : STEP_FLUSH;
+		session_detach(s);
+		return STEP_CLOSED;
+	}
+	/* Whoever has answered takes the rest as it comes, to be dropped. */
+	if (x->reply.is_ended) {
+		x->is_paused = false;
+		x->parser.trailers = NULL;
+	}
 	skips_body = x->reply.is_ended && x->reply.must_close;
-	if (!x->is_body_done && !skips_body && x->in_start < x->in_end) {
+	if (!x->is_body_done && !skips_body && !x->is_paused && x->in_start < x->in_end) {
 		enum step step = pump_body(s);
 
 		if (step != STEP_READ)
@@ -342,36 +428,50 @@ static void fill_entry(struct session *s, struct access_entry *e, uint64_t durat
 	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);
 	e->wall_ns = clock_wall_ns();
 	e->duration_us = duration_us;
-	e->reason = x->why ? x->why : reason;
+	e->reason = x->reply.why ? x->reply.why : x->why ? x->why : reason;
+	e->origin = &x->reply.origin;
 	e->slot = s->server->slot;
 	e->connection = s->serial;
 	e->request_number = s->request_count;
 }
 
+/* A request that has ended, or has become something else, in the counters; once. */
+static void count_request(struct session *s, uint64_t duration_us)
+{
+	struct exchange *x = s->exchange;
+	struct stats_block *stats = s->server->stats;
+	unsigned class = x->reply.is_begun ? x->reply.status / 100 : 0;
+
+	x->is_logged = true;
+	stats->requests++;
+	stats->status[class < ARRAY_LEN(stats->status) ? class : 0]++;
+	if (s->request_count > 1)
+		stats->keepalive_reuses++;
+	if (x->reply.is_begun)
+		hist_add(&stats->latency_us, duration_us);
+}
+
 void exchange_log(struct session *s, const char *reason)
 {
 	struct exchange *x = s->exchange;
-	struct server *srv = s->server;
-	unsigned class = x->reply.is_begun ? x->reply.status / 100 : 0;
 	struct access_entry e;
 	uint64_t duration_us;
-	char host[SOCK_ADDR_TEXT];
 
 	if (x->is_logged)
 		return;
-	x->is_logged = true;
-	srv->stats->requests++;
-	srv->stats->status[class < ARRAY_LEN(srv->stats->status) ? class : 0]++;
-	if (s->request_count > 1)
-		srv->stats->keepalive_reuses++;
 	/* The loop's time would be that of the start: most requests begin and end in one turn. */
 	duration_us = (clock_ns() - x->start_ns) / 1000;
-	if (x->reply.is_begun)
-		hist_add(&srv->stats->latency_us, duration_us);
-	if (!srv->on_request_done)
+	count_request(s, duration_us);
+	if (!s->server->on_request_done)
 		return;
-	e.peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
-	e.peer_port = sock_addr_port(&s->conn.peer);
 	fill_entry(s, &e, duration_us, reason);
-	srv->on_request_done(srv, &e);
+	session_log(s, &e);
+}
+
+void exchange_count(struct session *s, struct access_entry *ret_entry)
+{
+	uint64_t duration_us = (clock_ns() - s->exchange->start_ns) / 1000;
+
+	count_request(s, duration_us);
+	fill_entry(s, ret_entry, duration_us, "");
 }

@@ -3,6 +3,8 @@
  * Replies on an HTTP/1 connection: head and framing (RFC 9112) into the session's output.  Calls nobody back: what a
  * handler gives is queued, and the session writes it when it runs.
  */
+#include <stdlib.h>
+
 #include "base/err.h"
 #include "http/session.h"
 
@@ -58,7 +60,9 @@ static void put_framing(struct buf *b, const struct reply *r)
 
 static void put_connection(struct buf *b, const struct reply *r)
 {
-	if (r->must_close)
+	if (r->is_upgrade)
+		buf_add_lit(b, "Connection: Upgrade\r\n");
+	else if (r->must_close)
 		buf_add_lit(b, "Connection: close\r\n");
 	else if (r->req->version_minor == 0)
 		buf_add_lit(b, "Connection: keep-alive\r\n");
@@ -66,7 +70,7 @@ static void put_connection(struct buf *b, const struct reply *r)
 
 static size_t head_size(const struct reply *r)
 {
-	size_t size = 512;
+	size_t size = 512 + r->block.len;
 
 	for (unsigned i = 0; i < r->field_count; i++)
 		size += r->fields[i].name.len + r->fields[i].value.len + 4;
@@ -77,6 +81,8 @@ static void decide_close(struct session *s, struct reply *r)
 {
 	const struct request *req = r->req;
 
+	if (r->is_upgrade)
+		return;
 	if (!req->is_keep_alive || s->conn.has_read_end)
 		r->must_close = true;
 	if (r->is_unsized && req->version_minor == 0 && !r->has_no_content)
@@ -115,37 +121,64 @@ static void settle_continue(struct exchange *x, struct reply *r)
 	x->output_before = x->output.total;
 }
 
+static void put_head(struct buf *b, struct session *s, const struct reply *r)
+{
+	put_status(b, r->status);
+	if (!r->is_relayed)
+		buf_add_span(b, server_common_fields(s->server));
+	for (unsigned i = 0; i < r->field_count; i++) {
+		buf_add_span(b, r->fields[i].name);
+		buf_add_lit(b, ": ");
+		buf_add_span(b, r->fields[i].value);
+		buf_add_lit(b, "\r\n");
+	}
+	buf_add_span(b, r->block);
+	put_framing(b, r);
+	put_connection(b, r);
+	buf_add_lit(b, "\r\n");
+	BUG_ON(b->is_truncated);
+}
+
+/* What no buffer of the pool holds in one piece goes through memory of its own: rare, an upstream's head only. */
+static size_t put_large_head(struct exchange *x, const struct reply *r, size_t size)
+{
+	char *memory = malloc(size);
+	struct buf b;
+
+	if (!memory)
+		return 0;
+	buf_init(&b, memory, size);
+	put_head(&b, x->session, r);
+	output_add(&x->output, b.ptr, b.len);
+	free(memory);
+	return b.len;
+}
+
+static size_t put_small_head(struct exchange *x, const struct reply *r, size_t size)
+{
+	char *at = output_reserve(&x->output, size);
+	struct buf b;
+
+	if (!at)
+		return 0;
+	buf_init(&b, at, size);
+	put_head(&b, x->session, r);
+	output_commit(&x->output, b.len);
+	return b.len;
+}
+
 static void http1_begin(struct reply *r)
 {
 	struct exchange *x = exchange_of(r);
 	struct session *s = x->session;
-	size_t size = head_size(r);
-	struct buf b;
-	char *at;
+	size_t size = head_size(r), len;
 
 	settle_continue(x, r);
 	decide_close(s, r);
-	at = size <= OUTPUT_RESERVE_MAX ? output_reserve(&x->output, size) : NULL;
-	if (!at) {
+	len = size <= OUTPUT_RESERVE_MAX ? put_small_head(x, r, size) : put_large_head(x, r, size);
+	if (len == 0)
 		x->output.has_failed = true;
-		session_wake(s);
-		return;
-	}
-	buf_init(&b, at, size);
-	put_status(&b, r->status);
-	buf_add_span(&b, server_common_fields(s->server));
-	for (unsigned i = 0; i < r->field_count; i++) {
-		buf_add_span(&b, r->fields[i].name);
-		buf_add_lit(&b, ": ");
-		buf_add_span(&b, r->fields[i].value);
-		buf_add_lit(&b, "\r\n");
-	}
-	put_framing(&b, r);
-	put_connection(&b, r);
-	buf_add_lit(&b, "\r\n");
-	BUG_ON(b.is_truncated);
-	output_commit(&x->output, b.len);
-	x->reply_head_len = (unsigned)b.len;
+	x->reply_head_len = (unsigned)len;
 	session_wake(s);
 }
 
@@ -210,6 +243,86 @@ static void http1_write_file(struct reply *r, int fd, off_t offset, uint64_t len
 	chunk_close(r);
 }
 
+static void http1_write_pipe(struct reply *r, struct pipe *pipe, unsigned len, struct hold *hold)
+{
+	if (!account(r, len))
+		return;
+	chunk_open(r, len);
+	output_add_pipe(&exchange_of(r)->output, pipe, len, hold);
+	chunk_close(r);
+}
+
+static void http1_interim(struct reply *r, unsigned status, struct span block)
+{
+	struct exchange *x = exchange_of(r);
+	char line[64];
+	struct buf b;
+
+	BUG_ON(r->is_begun);
+	if (r->req->version_minor == 0 || (status == 100 && x->has_sent_continue))
+		return;
+	if (status == 100)
+		x->has_sent_continue = true;
+	buf_init(&b, line, sizeof(line));
+	put_status(&b, status);
+	output_add(&x->output, b.ptr, b.len);
+	output_add(&x->output, block.ptr, block.len);
+	output_add(&x->output, "\r\n", 2);
+	x->output_before = x->output.total;
+	session_wake(x->session);
+}
+
+static void http1_pause_body(struct reply *r, bool is_paused)
+{
+	struct exchange *x = exchange_of(r);
+
+	x->is_paused = is_paused;
+	if (!is_paused)
+		session_wake(x->session);
+}
+
+static ssize_t http1_splice_body(struct reply *r, int pipe_fd, size_t len)
+{
+	struct exchange *x = exchange_of(r);
+	struct session *s = x->session;
+	uint64_t most = MIN((uint64_t)len, parser_opaque(&x->parser));
+	ssize_t n;
+
+	if (most == 0 || x->in_start < x->in_end)
+		return most == 0 ? 0 : -EAGAIN;
+	n = conn_splice_in(&s->conn, pipe_fd, most);
+	/* The client has ended its side within its content: the session finds that out next. */
+	if (n == 0)
+		return -EPIPE;
+	if (n > 0) {
+		parser_skip(&x->parser, (uint64_t)n);
+		session_note_body(s, (size_t)n);
+	}
+	return n;
+}
+
+static void http1_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
+			 void *(*on_detached)(void *ctx, const struct detached *d))
+{
+	struct exchange *x = exchange_of(r);
+
+	BUG_ON(!r->is_begun || !r->is_upgrade);
+	x->detached = ops;
+	x->detached_ctx = ctx;
+	x->on_detached = on_detached;
+	session_wake(x->session);
+}
+
+static int http1_local_addr(struct reply *r, union sock_addr *ret_addr)
+{
+	return conn_local_addr(&exchange_of(r)->session->conn, ret_addr);
+}
+
+static void http1_run(struct reply *r)
+{
+	session_run(exchange_of(r)->session);
+}
+
 static void http1_end(struct reply *r)
 {
 	struct exchange *x = exchange_of(r);
@@ -219,7 +332,9 @@ static void http1_end(struct reply *r)
 		/* Fewer bytes than announced: the client must not take the next reply for the rest. */
 		x->is_aborted = true;
 	} else if (is_chunked(r) && !r->has_no_content) {
-		output_add(&x->output, "0\r\n\r\n", 5);
+		output_add(&x->output, "0\r\n", 3);
+		output_add(&x->output, r->trailers.ptr, r->trailers.len);
+		output_add(&x->output, "\r\n", 2);
 	}
 	r->is_ended = true;
 	session_wake(x->session);
@@ -246,4 +361,11 @@ const struct reply_ops http1_reply_ops = {
 	.end = http1_end,
 	.abort = http1_abort,
 	.queued = http1_queued,
+	.write_pipe = http1_write_pipe,
+	.interim = http1_interim,
+	.pause_body = http1_pause_body,
+	.splice_body = http1_splice_body,
+	.detach = http1_detach,
+	.run = http1_run,
+	.local_addr = http1_local_addr,
 };

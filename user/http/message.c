@@ -2,6 +2,10 @@
 /* Names: of fields, of methods, of status codes. */
 #include "http/message.h"
 
+#include <stdlib.h>
+
+#include "base/err.h"
+
 #include "base/err.h"
 
 #define X(id, text) [id] = text,
@@ -96,9 +100,10 @@ enum header_id header_id_of(struct span name)
 	case 15:
 		return one_of(name, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
 	case 16:
-		return one_of(name, HEADER_PROXY_CONNECTION, 0, 0);
+		return one_of(name, HEADER_PROXY_CONNECTION, HEADER_X_FORWARDED_HOST, 0);
 	case 17:
-		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING, 0);
+		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING,
+			      HEADER_X_FORWARDED_PROTO);
 	case 19:
 		return one_of(name, HEADER_IF_UNMODIFIED_SINCE, 0, 0);
 	default:
@@ -131,6 +136,17 @@ bool header_may_trail(enum header_id id)
 static inline bool is_text(struct span s, const char *text)
 {
 	return memcmp(s.ptr, text, s.len) == 0;
+}
+
+struct span request_only_header(const struct request *req, enum header_id id)
+{
+	unsigned first = req->known[id];
+
+	/* The loop begins behind the first, for `known` is one more than its index. */
+	for (unsigned i = first; i > 0 && i < req->field_count; i++)
+		if (req->fields[i].id == id)
+			return span_of(NULL, 0);
+	return request_header(req, id);
 }
 
 /* Methods compare with case (RFC 9110 9.1). */
@@ -229,4 +245,44 @@ const char *status_phrase(unsigned status)
 	const char *phrase = status < ARRAY_LEN(phrases) ? phrases[status] : NULL;
 
 	return phrase ? phrase : "Unknown";
+}
+
+static struct span keep(char **at, struct span text)
+{
+	struct span copy = span_of(*at, text.len);
+
+	if (text.len)
+		memcpy(*at, text.ptr, text.len);
+	*at += text.len;
+	return copy;
+}
+
+struct request *request_digest(const struct request *req)
+{
+	static const enum header_id ids[] = {
+		HEADER_HOST, HEADER_REFERER, HEADER_USER_AGENT, HEADER_X_REQUEST_ID
+	};
+	size_t fixed = offsetof(struct request, fields) + ARRAY_LEN(ids) * sizeof(req->fields[0]);
+	size_t size = fixed + req->method_text.len + req->target.len;
+	struct request *copy;
+	char *at;
+
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		size += request_header(req, ids[i]).len;
+	copy = calloc(1, size);
+	if (!copy)
+		return NULL;
+	at = (char *)copy + fixed;
+	copy->method = req->method;
+	copy->version_minor = req->version_minor;
+	copy->method_text = keep(&at, req->method_text);
+	copy->target = keep(&at, req->target);
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		if (!req->known[ids[i]])
+			continue;
+		copy->fields[copy->field_count].value = keep(&at, request_header(req, ids[i]));
+		copy->fields[copy->field_count].id = ids[i];
+		copy->known[ids[i]] = (uint8_t)++copy->field_count;
+	}
+	return copy;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "net/sock.h"
 
 /* RFC 9110 9.3 and RFC 5789; every other token is METHOD_OTHER. */
 enum http_method {
@@ -47,6 +48,8 @@ enum http_method {
 	X(HEADER_USER_AGENT, "User-Agent")                                                         \
 	X(HEADER_REFERER, "Referer")                                                               \
 	X(HEADER_X_FORWARDED_FOR, "X-Forwarded-For")                                               \
+	X(HEADER_X_FORWARDED_HOST, "X-Forwarded-Host")                                             \
+	X(HEADER_X_FORWARDED_PROTO, "X-Forwarded-Proto")                                           \
 	X(HEADER_X_REQUEST_ID, "X-Request-Id")                                                     \
 	X(HEADER_TRACEPARENT, "traceparent")                                                       \
 	X(HEADER_FORWARDED, "Forwarded")                                                           \
@@ -83,6 +86,7 @@ struct request {
 	bool expects_continue;		/* RFC 9110 10.1.1 */
 	bool has_upgrade;		/* Connection: upgrade and an Upgrade field */
 	bool is_secure;			/* came over TLS */
+	const union sock_addr *peer;	/* the client, or what a PROXY protocol header says of it */
 	enum body_framing framing;
 	uint64_t content_length;	/* bytes, BODY_SIZED only */
 	struct span method_text;
@@ -104,6 +108,15 @@ static inline struct span request_header(const struct request *req, enum header_
 {
 	return req->known[id] ? req->fields[req->known[id] - 1].value : span_of(NULL, 0);
 }
+
+/* Value of the only field with this id; ptr is NULL when there is none, or more than one. */
+struct span request_only_header(const struct request *req, enum header_id id);
+
+/*
+ * A copy, of malloc, of what logs show: method, target, version and the fields that are looked for there.  The memory ends
+ * behind those fields: nothing else of it may be touched.  NULL without memory.
+ */
+struct request *request_digest(const struct request *req);
 
 /* HEADER_OTHER for a name that is not in the table; ASCII case-insensitive. */
 enum header_id header_id_of(struct span name);

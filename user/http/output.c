@@ -207,6 +207,19 @@ void output_add_file(struct output *o, int fd, off_t offset, uint64_t len, struc
 	count_added(o, len);
 }
 
+void output_add_pipe(struct output *o, struct pipe *pipe, unsigned len, struct hold *hold)
+{
+	struct output_segment *s;
+
+	if (len == 0)
+		return;
+	s = segment_add(o);
+	if (!s)
+		return;
+	*s = (struct output_segment){ .len = len, .fd = -1, .pipe = pipe, .hold = hold_get(hold) };
+	count_added(o, len);
+}
+
 bool output_is_memory_only(const struct output *o)
 {
 	for (unsigned i = o->first; i < o->end; i++)
@@ -225,6 +238,8 @@ static void consume(struct output *o, uint64_t count)
 		s->len -= part;
 		if (s->ptr)
 			s->ptr += part;
+		else if (s->pipe)
+			s->pipe->filled -= (unsigned)part;
 		count -= part;
 		if (s->len == 0) {
 			segment_release(o, s);
@@ -278,6 +293,15 @@ static enum flush_result why_stopped(ssize_t n, bool is_file)
 	return is_file && !is_of_socket(n) ? FLUSH_FILE : FLUSH_FAILED;
 }
 
+static ssize_t write_segment(struct output *o, struct conn *c, struct output_segment *s, bool has_end)
+{
+	if (s->ptr)
+		return write_memory(o, c, has_end);
+	if (s->pipe)
+		return conn_splice_out(c, s->pipe->read_fd, s->len, o->first + 1 < o->end || has_end);
+	return conn_sendfile(c, s->fd, &s->offset, MIN(s->len, SENDFILE_MAX));
+}
+
 enum flush_result output_flush(struct output *o, struct conn *c, uint64_t budget, bool has_end,
 			       uint64_t *ret_written)
 {
@@ -286,17 +310,14 @@ enum flush_result output_flush(struct output *o, struct conn *c, uint64_t budget
 
 	while (o->first < o->end) {
 		struct output_segment *s = &o->segments[o->first];
-		bool is_file = !s->ptr;
+		bool is_file = !s->ptr && !s->pipe;
 		ssize_t n;
 
 		if (written >= budget) {
 			result = FLUSH_BUDGET;
 			break;
 		}
-		if (is_file)
-			n = conn_sendfile(c, s->fd, &s->offset, MIN(s->len, SENDFILE_MAX));
-		else
-			n = write_memory(o, c, has_end);
+		n = write_segment(o, c, s, has_end);
 		if (n <= 0) {
 			result = why_stopped(n, is_file);
 			break;

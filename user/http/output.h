@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What waits to be written to one connection, in order: copied bytes, bytes somebody holds, ranges of files.
+ * What waits to be written to one connection, in order: copied bytes, bytes somebody holds, ranges of files, bytes in pipes.
  * Copied bytes gather in buffers of the worker's pool, so that many small replies leave in one writev.
  * Running out of memory marks the output as failed and drops what comes later: the connection must then be closed, since
  * a reply with a hole is worse than none.
@@ -12,16 +12,18 @@
 #include "base/pool.h"
 #include "base/span.h"
 #include "net/conn.h"
+#include "net/pipe.h"
 
 #define OUTPUT_INLINE_SEGMENTS 16
 
 struct output_buffer;
 
 struct output_segment {
-	const char *ptr;	/* NULL: a range of a file */
+	const char *ptr;	/* NULL: a range of a file, or a pipe */
 	uint64_t len;		/* bytes left */
 	off_t offset;
 	int fd;
+	struct pipe *pipe;	/* NULL: a file */
 	struct hold *hold;	/* NULL: none */
 	struct output_buffer *buffer;	/* the bytes lie in it; counted as one user */
 };
@@ -59,6 +61,11 @@ void output_commit(struct output *o, size_t used);
 /* Small ones are copied, bigger ones referred to through the hold. */
 void output_add_held(struct output *o, struct span data, struct hold *hold);
 void output_add_file(struct output *o, int fd, off_t offset, uint64_t len, struct hold *hold);
+/*
+ * The next `len` bytes in the pipe, which are in it already; pipe->filled goes down as they leave.  The pipe must stay
+ * until `hold` is released; one that is released with bytes in it is to be destroyed.
+ */
+void output_add_pipe(struct output *o, struct pipe *pipe, unsigned len, struct hold *hold);
 
 /*
  * Writes until done, blocked or `budget` bytes; *ret_written counts the bytes the kernel took.  `has_end`: the caller
@@ -72,7 +79,7 @@ static inline bool output_is_empty(const struct output *o)
 	return o->queued == 0;
 }
 
-/* True when everything that waits is memory (no range of a file). */
+/* True when everything that waits is memory (no range of a file, no pipe). */
 bool output_is_memory_only(const struct output *o);
 
 #define OUTPUT_RESERVE_MAX 8192

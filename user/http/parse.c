@@ -77,6 +77,7 @@ void parser_init(struct parser *p, const struct parse_limits *limits)
 void parser_reset(struct parser *p, struct request *req)
 {
 	guard_reset(&p->guard);
+	body_reset(&p->body);
 	p->req = req;
 	p->status = 0;
 	p->why = NULL;
@@ -113,7 +114,7 @@ enum parse_state parser_head(struct parser *p, const char *data, size_t len, siz
 	if (!does_llhttp_agree(p, data + g->head_start))
 		return fail(p, 400, "refused by llhttp");
 	*ret_head_len = g->pos;
-	body_begin(&p->body, p->req->framing, p->req->content_length);
+	body_begin(&p->body, p->req->framing, p->req->content_length, p->limits->body_max);
 	return PARSE_DONE;
 }
 

@@ -59,7 +59,7 @@ enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret
  * Bytes of content (of a sized body, or of the chunk at hand) that come next and need no look: they
  * may go through a pipe, and parser_skip() then says how many did, which may be fewer.  0 while the
  * parser has to see the next byte.  After the last one parser_body, with or without further bytes,
- * says PARSE_DONE.  Only between parser_head's PARSE_DONE and the next parser_reset.
+ * says PARSE_DONE.  0 before the head is.
  */
 uint64_t parser_opaque(const struct parser *p);
 void parser_skip(struct parser *p, uint64_t len);

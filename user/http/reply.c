@@ -21,6 +21,20 @@ void reply_init(struct reply *r, const struct reply_ops *ops, const struct reque
 	r->length = 0;
 	r->written = 0;
 	r->sent = 0;
+	r->is_relayed = false;
+	r->is_upgrade = false;
+	r->wants_splice = false;
+	r->wants_pause_note = false;
+	r->request_trailers = NULL;
+	r->why = NULL;
+	r->ctx = NULL;
+	r->block = span_of(NULL, 0);
+	r->trailers = span_of(NULL, 0);
+	r->origin.server[0] = '\0';
+	r->origin.connect_us = 0;
+	r->origin.first_byte_us = 0;
+	r->origin.tries = 0;
+	memset(r->origin.request_id, 0, sizeof(r->origin.request_id));
 	r->field_count = 0;
 	buf_init(&r->scratch, r->scratch_memory, sizeof(r->scratch_memory));
 }
@@ -78,6 +92,7 @@ void reply_begin(struct reply *r, uint64_t length)
 	if (r->has_overflown) {
 		/* A mistake of a handler must not become a head with holes. */
 		r->field_count = 0;
+		r->block = span_of(NULL, 0);
 		r->status = 500;
 		r->must_close = true;
 		length = REPLY_LENGTH_UNKNOWN;

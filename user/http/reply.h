@@ -9,6 +9,10 @@
  *   reply_end                         the handler is done; the reply may still be in flight
  *
  * A handler that cannot go on after reply_begin calls reply_abort.
+ *
+ * What a handler that relays needs besides: reply_pause_body stops the request's content from coming, reply_interim sends a
+ * 1xx before the reply, reply_write_pipe and reply_splice_body move content through pipes, and reply_detach takes the
+ * connection over once a 101 has been sent.
  */
 #ifndef SLUICE_HTTP_REPLY_H
 #define SLUICE_HTTP_REPLY_H
@@ -18,12 +22,31 @@
 #include "base/buf.h"
 #include "base/hold.h"
 #include "http/message.h"
+#include "net/conn.h"
+#include "net/pipe.h"
 
 #define REPLY_FIELDS_MAX     32
 #define REPLY_SCRATCH_SIZE   1024
 #define REPLY_LENGTH_UNKNOWN UINT64_MAX	/* chunked in 1.1, until close in 1.0 */
 
 struct reply;
+
+/* Who has taken a connection over; both are called at most until the connection is given back by reply_detach's close. */
+struct detached_ops {
+	/* An event; conn_note_events was called already. */
+	void (*on_ready)(void *ctx);
+	/* The server closes the connection (it stops): let go of it, call nothing.  How many bytes the client was sent. */
+	uint64_t (*on_abort)(void *ctx);
+};
+
+/* A connection that is no longer HTTP. */
+struct detached {
+	struct conn *conn;
+	struct span early;	/* bytes that came behind the request's head; valid until on_detached returns */
+	void *handle;		/* for `close` */
+	/* The connection has ended, for this reason (enum close_reason), after that many bytes to the client. */
+	void (*close)(void *handle, int reason, uint64_t bytes_sent);
+};
 
 struct reply_ops {
 	void (*begin)(struct reply *r);
@@ -33,6 +56,24 @@ struct reply_ops {
 	void (*end)(struct reply *r);
 	void (*abort)(struct reply *r);
 	uint64_t (*queued)(const struct reply *r);
+	void (*write_pipe)(struct reply *r, struct pipe *pipe, unsigned len, struct hold *hold);
+	void (*interim)(struct reply *r, unsigned status, struct span block);
+	void (*pause_body)(struct reply *r, bool is_paused);
+	ssize_t (*splice_body)(struct reply *r, int pipe_fd, size_t len);
+	void (*detach)(struct reply *r, const struct detached_ops *ops, void *ctx,
+		       void *(*on_detached)(void *ctx, const struct detached *d));
+	int (*local_addr)(struct reply *r, union sock_addr *ret_addr);
+	void (*run)(struct reply *r);
+};
+
+#define ORIGIN_ID_SIZE 40
+
+/* What a handler tells the access log about where its answer came from. */
+struct reply_origin {
+	char server[48];	/* "" if none was asked */
+	uint32_t connect_us, first_byte_us;	/* since the request's head was complete; 0: not so far */
+	uint16_t tries;		/* servers asked */
+	char request_id[ORIGIN_ID_SIZE];	/* as it was sent on; "" if it was not, or is longer */
 };
 
 struct reply {
@@ -48,6 +89,16 @@ struct reply {
 	uint64_t length;	/* bytes of content announced, or REPLY_LENGTH_UNKNOWN */
 	uint64_t written;	/* bytes of content given so far */
 	uint64_t sent;		/* bytes of head and content given to the socket so far */
+	bool is_relayed;	/* Date and Server are among the fields already, where they are wanted */
+	bool is_upgrade;	/* 101: the connection is to be detached */
+	bool wants_splice;	/* on_body_ready instead of on_body, while the content is sized and can be spliced */
+	bool wants_pause_note;	/* on_body_pause is to be called once the session has no more content at hand */
+	struct buf *request_trailers;	/* where those of chunked content go (parser.trailers); NULL: dropped */
+	const char *why;	/* for the log, instead of how the session sees the end; a constant */
+	void *ctx;		/* the handler's */
+	struct span block;	/* more field lines as they shall be sent, "Name: value\r\n"...; until reply_begin returns */
+	struct span trailers;	/* likewise, of the trailer section of chunked content; until reply_end returns */
+	struct reply_origin origin;
 	unsigned field_count;
 	struct field fields[REPLY_FIELDS_MAX];
 	struct buf scratch;	/* for values made on the way; free after reply_begin */
@@ -92,6 +143,60 @@ static inline void reply_write_file(struct reply *r, int fd, off_t offset, uint6
 				    struct hold *hold)
 {
 	r->ops->write_file(r, fd, offset, len, hold);
+}
+
+/* The next `len` bytes in the pipe are content; the pipe stays until `hold` is released (output_add_pipe). */
+static inline void reply_write_pipe(struct reply *r, struct pipe *pipe, unsigned len,
+				    struct hold *hold)
+{
+	r->ops->write_pipe(r, pipe, len, hold);
+}
+
+/* An interim response (RFC 9110 15.2), before reply_begin; `block` as reply->block.  Dropped for a client of HTTP/1.0. */
+static inline void reply_interim(struct reply *r, unsigned status, struct span block)
+{
+	r->ops->interim(r, status, block);
+}
+
+/* Paused: on_body is not called and the client's bytes stay in the kernel.  May be called within on_body. */
+static inline void reply_pause_body(struct reply *r, bool is_paused)
+{
+	r->ops->pause_body(r, is_paused);
+}
+
+/*
+ * Moves up to `len` bytes of content into a pipe, from on_body_ready only.  Bytes moved; 0: all of the content has been
+ * taken (is_last comes by on_body); -EAGAIN: nothing there now; another -errno: the client is gone, on_abort follows.
+ */
+static inline ssize_t reply_splice_body(struct reply *r, int pipe_fd, size_t len)
+{
+	return r->ops->splice_body(r, pipe_fd, len);
+}
+
+/*
+ * After reply_begin of a 101 with is_upgrade: as soon as the head is sent, `on_detached` gives the connection away, and
+ * what it returns is the context of `ops`; everything of the request is gone afterwards.  If the client is gone before,
+ * on_abort of the handler comes instead.
+ */
+static inline void reply_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
+				void *(*on_detached)(void *ctx, const struct detached *d))
+{
+	r->ops->detach(r, ops, ctx, on_detached);
+}
+
+/*
+ * Goes on with the session now rather than in the next iteration.  Only from an event of the handler's own, never from a
+ * call of the session; the request and its reply may be gone afterwards.
+ */
+static inline void reply_run(struct reply *r)
+{
+	r->ops->run(r);
+}
+
+/* The address that the client has connected to.  0 or -errno. */
+static inline int reply_local_addr(struct reply *r, union sock_addr *ret_addr)
+{
+	return r->ops->local_addr(r, ret_addr);
 }
 
 static inline void reply_end(struct reply *r)

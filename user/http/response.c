@@ -89,12 +89,12 @@ void response_init(struct response_parser *p, const struct parse_limits *limits)
 void response_reset(struct response_parser *p, struct response *res, enum http_method method)
 {
 	guard_reset_response(&p->guard);
+	body_reset(&p->body);
 	p->res = res;
 	p->why = NULL;
 	p->is_to_head = method == METHOD_HEAD;
 	memset(res, 0, offsetof(struct response, fields));
 	res->content_length = UINT64_MAX;
-	body_begin(&p->body, BODY_NONE, 0);
 }
 
 enum parse_state response_head(struct response_parser *p, const char *data, size_t len, size_t *ret_head_len)
@@ -118,7 +118,7 @@ enum parse_state response_head(struct response_parser *p, const char *data, size
 	if (!does_llhttp_agree(p, data))
 		return fail(p, "refused by llhttp");
 	*ret_head_len = g->pos;
-	body_begin(&p->body, p->res->framing, p->res->content_length);
+	body_begin(&p->body, p->res->framing, p->res->content_length, p->limits->body_max);
 	return PARSE_DONE;
 }
 

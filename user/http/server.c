@@ -25,6 +25,7 @@ void server_init(struct server *srv, const char *server_name)
 	pool_init(&srv->buffers, buffer, KEEP_EXCHANGES, 0);
 	list_init(&srv->idle);
 	list_init(&srv->active);
+	srv->body_max = srv->parse.body_max;
 	srv->session_count = 0;
 	srv->serial = 0;
 	srv->early_score = 0;
@@ -32,6 +33,11 @@ void server_init(struct server *srv, const char *server_name)
 	name.len = MIN(name.len, sizeof(srv->server_name) - 1);
 	memcpy(srv->server_name, name.ptr, name.len);
 	srv->server_name[name.len] = '\0';
+}
+
+void server_allow_body(struct server *srv, uint64_t body_max)
+{
+	srv->parse.body_max = MAX(srv->parse.body_max, body_max);
 }
 
 void server_fini(struct server *srv)
@@ -72,10 +78,11 @@ int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const st
 {
 	for (struct list *node = srv->idle.prev; node != &srv->idle; node = node->prev) {
 		struct session *s = container_of(node, struct session, node);
-		struct server_guest guest = { s->conn.peer, s->request_count };
+		struct server_guest guest = { s->conn.peer, s->conn.transport_peer, s->conn.announced_local,
+					      s->request_count };
 		int err;
 
-		if (s->conn.is_readable || s->exchange)
+		if (s->conn.is_readable || s->exchange || s->state != SESSION_IDLE)
 			continue;
 		err = send(ctx, s->conn.io.fd, &guest);
 		if (err)

@@ -24,7 +24,7 @@ struct server_timeouts {	/* ms; 0 = none */
 
 /* What a session is between two requests, besides its descriptor: enough to go on in another worker. */
 struct server_guest {
-	union sock_addr peer;
+	union sock_addr peer, transport_peer, announced_local;	/* as in struct conn */
 	uint64_t request_count;
 };
 
@@ -44,6 +44,7 @@ struct server {
 	void (*on_session_closed)(struct server *srv);
 	void *owner;
 	/* private */
+	uint64_t body_max;		/* bytes of content, unless the route has a limit of its own */
 	struct pool sessions;
 	struct pool exchanges;
 	struct pool buffers;
@@ -63,13 +64,16 @@ struct server {
  * NULL or "" for none; at most 63 characters.
  */
 void server_init(struct server *srv, const char *server_name);
+/* Routes may let through content up to this many bytes (handler_ops.body_max); the limit of others stays. */
+void server_allow_body(struct server *srv, uint64_t body_max);
 /* Every session must be gone. */
 void server_fini(struct server *srv);
 /*
- * Takes the accepted descriptor; may read from it, answer and even close it at once.  0; -ENOMEM: closed, and nobody is
- * told by on_session_closed.
+ * Takes the accepted descriptor; may read from it, answer and even close it at once.  `has_proxy_header`: a PROXY
+ * protocol header comes first, or the connection is closed.  0; -ENOMEM: closed, and nobody is told by
+ * on_session_closed.
  */
-int server_add(struct server *srv, int fd, const union sock_addr *peer);
+int server_add(struct server *srv, int fd, const union sock_addr *peer, bool has_proxy_header);
 /*
  * Gives away the session between two requests that was active last: `send` hands its descriptor and state on, and only
  * when it returns 0 the session is forgotten (its descriptor closed here, not shut down).

@@ -63,6 +63,15 @@ static void retire(struct session *s)
 		srv->on_session_closed(srv);
 }
 
+void session_log(struct session *s, struct access_entry *e)
+{
+	char host[SOCK_ADDR_TEXT];
+
+	e->peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
+	e->peer_port = sock_addr_port(&s->conn.peer);
+	s->server->on_request_done(s->server, e);
+}
+
 void session_close(struct session *s, enum close_reason reason)
 {
 	struct server *srv = s->server;
@@ -72,6 +81,8 @@ void session_close(struct session *s, enum close_reason reason)
 	if (s->state == SESSION_CLOSED)
 		return;
 	is_cut = x && is_reply_cut(s, x);
+	if (s->state == SESSION_DETACHED)
+		session_end_detached(s, reason_names[reason]);
 	if (x && s->state == SESSION_ACTIVE)
 		exchange_abandon(s);
 	s->state = SESSION_CLOSED;
@@ -97,7 +108,7 @@ void session_forget(struct session *s)
 
 void session_wake(struct session *s)
 {
-	if (!s->is_running && s->state != SESSION_CLOSED)
+	if (!s->is_running && s->state < SESSION_DETACHED)
 		loop_again(s->server->loop, &s->job);
 }
 
@@ -109,7 +120,7 @@ static void arm(struct session *s, enum session_wait wait, uint64_t after_ms)
 	 * A head has one time limit from its first byte on, and so has the wait for one, whatever empty lines come in it;
 	 * everything else starts anew with each sign of life.
 	 */
-	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST;
+	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST || wait == WAIT_PROXY_HEADER;
 
 	if (s->wait == wait && (has_one_limit || !s->has_progressed) && timer_is_active(&s->timer))
 		return;
@@ -138,6 +149,19 @@ static void settle_idle(struct session *s)
 	arm(s, WAIT_REQUEST, s->request_count ? srv->timeouts.keepalive : srv->timeouts.header);
 }
 
+/* One that has sent nothing yet is as idle as one between requests, and owns no buffer either. */
+static void settle_proxy_header(struct session *s)
+{
+	struct server *srv = s->server;
+
+	if (!s->exchange || s->exchange->in_start == s->exchange->in_end) {
+		exchange_end(s);
+		list_remove(&s->node);
+		list_push_back(&srv->idle, &s->node);
+	}
+	arm(s, WAIT_PROXY_HEADER, srv->timeouts.header);
+}
+
 /* Arms the timer for what the session now waits for. */
 static void settle(struct session *s)
 {
@@ -157,13 +181,16 @@ static void settle(struct session *s)
 	case SESSION_ACTIVE:
 		if (x->is_blocked)
 			arm(s, WAIT_WRITE, t->write);
-		else if (!x->is_body_done)
+		else if (!x->is_body_done && !x->is_paused)
 			arm(s, WAIT_BODY, t->body);
 		else
 			arm(s, WAIT_NONE, 0);
 		break;
 	case SESSION_LINGER:
 		arm(s, WAIT_LINGER, t->linger);
+		break;
+	case SESSION_PROXY_HEADER:
+		settle_proxy_header(s);
 		break;
 	default:
 		break;
@@ -193,6 +220,9 @@ static void on_timer(struct timer *timer)
 	switch (s->wait) {
 	case WAIT_REQUEST:
 		session_close(s, CLOSE_IDLE);
+		return;
+	case WAIT_PROXY_HEADER:
+		session_close(s, CLOSE_PROXY_HEADER);
 		return;
 	case WAIT_HEAD:
 		exchange_refuse(s, 408, "header timeout");
@@ -268,6 +298,9 @@ static enum step on_end(struct session *s)
 	case SESSION_IDLE:
 		session_close(s, CLOSE_CLIENT);
 		return STEP_CLOSED;
+	case SESSION_PROXY_HEADER:
+		session_proxy_end(s);
+		return STEP_CLOSED;
 	case SESSION_HEAD:
 		exchange_refuse(s, 400, "head cut short");
 		s->close_reason = CLOSE_CLIENT_ABORT;
@@ -317,6 +350,12 @@ static void note_input(struct session *s, unsigned len)
 		x->body_step = 0;
 	}
 	s->has_progressed = true;
+}
+
+void session_note_body(struct session *s, size_t len)
+{
+	s->server->stats->bytes_in += len;
+	note_input(s, (unsigned)MIN(len, (size_t)BODY_STEP));
 }
 
 static enum step read_input(struct session *s, struct turn *turn)
@@ -429,6 +468,8 @@ static enum step next_step(struct session *s, struct turn *turn)
 		return exchange_active(s);
 	case SESSION_LINGER:
 		return linger(s, turn);
+	case SESSION_PROXY_HEADER:
+		return session_proxy_header(s);
 	default:
 		return STEP_CLOSED;
 	}
@@ -449,7 +490,7 @@ static enum step read_or_flush(struct session *s, struct turn *turn)
 
 static bool has_failed(struct session *s)
 {
-	bool is_idle = s->state == SESSION_IDLE && !s->exchange;
+	bool is_idle = (s->state == SESSION_IDLE || s->state == SESSION_PROXY_HEADER) && !s->exchange;
 
 	if (!s->conn.has_failed)
 		return false;
@@ -493,7 +534,7 @@ static void run_steps(struct session *s)
 
 void session_run(struct session *s)
 {
-	if (s->state == SESSION_CLOSED || s->is_running)
+	if (s->state >= SESSION_DETACHED || s->is_running)
 		return;
 	s->is_running = true;
 	run_steps(s);
@@ -510,6 +551,10 @@ static void on_ready(struct io *io, uint32_t events)
 	struct session *s = container_of(io, struct session, conn.io);
 
 	conn_note_events(&s->conn, events);
+	if (s->state == SESSION_DETACHED) {
+		session_run_detached(s);
+		return;
+	}
 	if ((events & EPOLLOUT) && s->exchange)
 		s->exchange->is_blocked = false;
 	session_run(s);
@@ -569,16 +614,18 @@ static void watch(struct session *s)
 		session_close(s, CLOSE_MEMORY);
 }
 
-int server_add(struct server *srv, int fd, const union sock_addr *peer)
+int server_add(struct server *srv, int fd, const union sock_addr *peer, bool has_proxy_header)
 {
 	struct session *s = session_new(srv, fd, peer);
 
 	if (!s)
 		return -ENOMEM;
+	if (has_proxy_header)
+		s->state = SESSION_PROXY_HEADER;
 	if (guess_ready(srv))
 		try_early(s);
 	else
-		settle_idle(s);
+		settle(s);
 	watch(s);
 	return 0;
 }
@@ -589,6 +636,8 @@ int server_adopt(struct server *srv, int fd, const struct server_guest *guest)
 
 	if (!s)
 		return -ENOMEM;
+	s->conn.transport_peer = guest->transport_peer;
+	s->conn.announced_local = guest->announced_local;
 	s->request_count = guest->request_count;
 	settle_idle(s);
 	watch(s);

@@ -2,12 +2,16 @@
 /*
  * One HTTP/1 connection and the request it is at.  Internal to http/.
  *
- *            first byte            head complete              reply sent, body read
+ *   PROXY_HEADER   where the listen address wants one: nothing of HTTP happens before it is complete
+ *    |
+ *    v       first byte            head complete              reply sent, body read
  *   IDLE ------------------> HEAD ----------------> ACTIVE -------------------------> IDLE (or HEAD, pipelined)
  *    |                        |  bad, 4xx + close     |  must close
  *    | closed by either       +---------> ACTIVE -----+--------> LINGER (refused with input unread) or CLOSED
  *    v
  *   CLOSED   (session_close: the one place where a connection dies)
+ *
+ *   ACTIVE --101 sent--> DETACHED   the handler's (a tunnel), until it gives the connection back to be closed
  *
  * A session in IDLE owns no exchange: no buffer, no parser, no request.  The exchange is borrowed with the first byte.
  * Nothing in here is freed while events are walked; a closed session is freed at the end of the iteration.
@@ -19,10 +23,18 @@
 #include "http/server.h"
 #include "net/conn.h"
 
-enum session_state { SESSION_IDLE, SESSION_HEAD, SESSION_ACTIVE, SESSION_LINGER, SESSION_CLOSED };
+enum session_state {
+	SESSION_IDLE,
+	SESSION_HEAD,
+	SESSION_ACTIVE,
+	SESSION_LINGER,
+	SESSION_PROXY_HEADER,
+	SESSION_DETACHED,
+	SESSION_CLOSED,
+};
 
 /* What the timer waits for. */
-enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER, WAIT_PROXY_HEADER };
 
 struct session {
 	struct conn conn;
@@ -33,7 +45,10 @@ struct session {
 	struct job job;			/* to be run again, later: to be freed */
 	uint64_t serial;
 	uint64_t request_count;
-	uint64_t linger_until_ms;
+	union {
+		uint64_t linger_until_ms;		/* LINGER */
+		struct detachment *detachment;		/* DETACHED: who has the connection, what the log will say */
+	};
 	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
 	uint8_t state;
 	uint8_t wait;			/* enum session_wait */
@@ -53,6 +68,8 @@ struct exchange {
 	bool is_logged;
 	bool is_refused;		/* answered by exchange_refuse */
 	bool is_blocked;		/* the kernel took no more of the output */
+	bool is_paused;			/* the handler wants no content now */
+	bool has_probed;		/* a client that has ended its side was asked whether it is still there */
 	unsigned reply_head_len;	/* bytes */
 	unsigned body_step;		/* bytes of content since the body timer was armed */
 	uint64_t output_before;		/* output.total when the reply began */
@@ -60,6 +77,9 @@ struct exchange {
 	const char *why;		/* reason for the log, of the parser or of a timeout; NULL: done */
 	const struct route *route;	/* NULL: answered by the session itself, or not asked yet */
 	const struct route *later;	/* asked as soon as the content is over: it takes none */
+	const struct detached_ops *detached;	/* the connection is to be detached, once the output is sent */
+	void *detached_ctx;
+	void *(*on_detached)(void *ctx, const struct detached *d);
 	struct parser parser;
 	struct output output;
 	struct reply reply;
@@ -78,6 +98,18 @@ void session_close(struct session *s, enum close_reason reason);
 
 /* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
 void session_forget(struct session *s);
+
+/* Gives the entry to the access log, with the client's address. */
+void session_log(struct session *s, struct access_entry *e);
+
+/* session_detach.c.  The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
+void session_detach(struct session *s);
+/* An event of a detached connection. */
+void session_run_detached(struct session *s);
+/* It is being closed: whoever has it lets go of it, and the log has its line. */
+void session_end_detached(struct session *s, const char *reason);
+/* Content came in that the session did not read itself. */
+void session_note_body(struct session *s, size_t len);
 
 /* exchange.c: one step of a request.  */
 enum step {
@@ -101,8 +133,15 @@ enum step exchange_active(struct session *s);
 void exchange_refuse(struct session *s, unsigned status, const char *why);
 /* Tells the handler that nobody waits for it any more: once, and not when it is done by itself. */
 void exchange_abandon(struct session *s);
+/* The counters of a request whose connection goes on as something else; its entry, for later. */
+void exchange_count(struct session *s, struct access_entry *ret_entry);
 /* The access log's entry and the counters of the request at hand, once. */
 void exchange_log(struct session *s, const char *reason);
+
+/* session_proxy.c: a PROXY protocol header in front of the first request. */
+enum step session_proxy_header(struct session *s);
+/* The client has ended its side before the header was complete: the connection is closed. */
+void session_proxy_end(struct session *s);
 
 /* server.c */
 struct span server_common_fields(struct server *srv);

@@ -19,6 +19,16 @@ static ssize_t plain_sendfile(struct conn *c, int fd, off_t *offset, size_t len)
 	return sock_sendfile(c->io.fd, fd, offset, len);
 }
 
+static ssize_t plain_splice_in(struct conn *c, int pipe_fd, size_t len)
+{
+	return sock_splice(c->io.fd, pipe_fd, len, false);
+}
+
+static ssize_t plain_splice_out(struct conn *c, int pipe_fd, size_t len, bool has_more)
+{
+	return sock_splice(pipe_fd, c->io.fd, len, has_more);
+}
+
 static int plain_shutdown_write(struct conn *c)
 {
 	return sock_shutdown_write(c->io.fd);
@@ -29,6 +39,8 @@ const struct transport_ops transport_plain = {
 	.read = plain_read,
 	.writev = plain_writev,
 	.sendfile = plain_sendfile,
+	.splice_in = plain_splice_in,
+	.splice_out = plain_splice_out,
 	.shutdown_write = plain_shutdown_write,
 };
 
@@ -41,6 +53,8 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr 
 	c->transport = &transport_plain;
 	c->loop = loop;
 	c->peer = *peer;
+	c->transport_peer = *peer;
+	memset(&c->announced_local, 0, sizeof(c->announced_local));
 	c->is_readable = false;
 	c->is_writable = true;
 	c->has_peer_closed = false;
@@ -77,18 +91,30 @@ void conn_note_events(struct conn *c, uint32_t events)
 		c->has_failed = true;
 }
 
+/* What a result that brought no bytes says of the connection. */
+static void note_no_bytes(struct conn *c, ssize_t n)
+{
+	c->is_readable = false;
+	if (n == 0)
+		c->has_read_end = true;
+	else if (n != -EAGAIN)
+		c->has_failed = true;
+}
+
+int conn_local_addr(const struct conn *c, union sock_addr *ret_addr)
+{
+	if (!c->announced_local.any.sa_family)
+		return sock_local_addr(c->io.fd, ret_addr);
+	*ret_addr = c->announced_local;
+	return 0;
+}
+
 ssize_t conn_read(struct conn *c, void *to, size_t len)
 {
 	ssize_t n = c->transport->read(c, to, len);
 
-	if (n == -EAGAIN) {
-		c->is_readable = false;
-	} else if (n == 0) {
-		c->is_readable = false;
-		c->has_read_end = true;
-	} else if (n < 0) {
-		c->is_readable = false;
-		c->has_failed = true;
+	if (n <= 0) {
+		note_no_bytes(c, n);
 	} else if ((size_t)n < len && !c->has_peer_closed) {
 		/* Short: the queue is empty, and what comes later makes a new edge (epoll(7)); saves a read. */
 		c->is_readable = false;
@@ -113,6 +139,21 @@ ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count, bool has
 ssize_t conn_sendfile(struct conn *c, int fd, off_t *offset, size_t len)
 {
 	return note_write(c, c->transport->sendfile(c, fd, offset, len));
+}
+
+ssize_t conn_splice_in(struct conn *c, int pipe_fd, size_t len)
+{
+	ssize_t n = c->transport->splice_in(c, pipe_fd, len);
+
+	/* A short splice says nothing: it may have ended at the pipe's last page. */
+	if (n <= 0)
+		note_no_bytes(c, n);
+	return n;
+}
+
+ssize_t conn_splice_out(struct conn *c, int pipe_fd, size_t len, bool has_more)
+{
+	return note_write(c, c->transport->splice_out(c, pipe_fd, len, has_more));
 }
 
 int conn_want_write(struct conn *c)

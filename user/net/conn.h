@@ -23,6 +23,9 @@ struct transport_ops {
 	ssize_t (*read)(struct conn *c, void *to, size_t len);
 	ssize_t (*writev)(struct conn *c, const struct iovec *iov, int count, bool has_more);
 	ssize_t (*sendfile)(struct conn *c, int fd, off_t *offset, size_t len);
+	/* Between connection and pipe, without a copy.  NULL: the bytes have to be looked at (TLS). */
+	ssize_t (*splice_in)(struct conn *c, int pipe_fd, size_t len);
+	ssize_t (*splice_out)(struct conn *c, int pipe_fd, size_t len, bool has_more);
 	int (*shutdown_write)(struct conn *c);
 	/* Frees what the transport holds; the descriptor is closed by conn_close. NULL: nothing. */
 	void (*close)(struct conn *c);
@@ -34,7 +37,9 @@ struct conn {
 	struct io io;
 	const struct transport_ops *transport;
 	struct loop *loop;
-	union sock_addr peer;
+	union sock_addr peer;		/* the client; of a connection with a PROXY protocol header, whom it announced */
+	union sock_addr transport_peer;	/* who holds the other end of the socket; mostly the same */
+	union sock_addr announced_local;/* what the client connected to, by that header; family 0: ask the socket */
 	bool is_readable;
 	bool is_writable;
 	bool has_peer_closed;	/* the peer has ended its side (FIN): a read will return 0 when all is read */
@@ -50,9 +55,22 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr 
 int conn_watch(struct conn *c);
 /* To be called first in on_ready: translates the events into the flags. */
 void conn_note_events(struct conn *c, uint32_t events);
+/* What the client connected to: as announced, else the socket's own address.  0 or -errno. */
+int conn_local_addr(const struct conn *c, union sock_addr *ret_addr);
 ssize_t conn_read(struct conn *c, void *to, size_t len);
 ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count, bool has_more);
 ssize_t conn_sendfile(struct conn *c, int fd, off_t *offset, size_t len);
+static inline bool conn_can_splice(const struct conn *c)
+{
+	return c->transport->splice_in && c->transport->splice_out;
+}
+
+/*
+ * Results as of conn_read and conn_writev.  -EAGAIN of splice_in may come from a full pipe: the caller, who knows how much
+ * is in it, must not ask then.
+ */
+ssize_t conn_splice_in(struct conn *c, int pipe_fd, size_t len);
+ssize_t conn_splice_out(struct conn *c, int pipe_fd, size_t len, bool has_more);
 /* Asks for an event when the kernel takes bytes again; called after -EAGAIN, costs nothing when asked already. */
 int conn_want_write(struct conn *c);
 int conn_shutdown_write(struct conn *c);

@@ -15,6 +15,7 @@ struct listener {
 	int *fds;			/* one for each slot; owned */
 	unsigned steer_id;
 	bool is_steered;
+	bool has_proxy_header;		/* connections begin with a PROXY protocol header; set by the owner once open */
 };
 
 /*

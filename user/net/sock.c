@@ -9,6 +9,7 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -187,6 +188,22 @@ ssize_t sock_sendfile(int fd, int from_fd, off_t *offset, size_t len)
 	ssize_t r = RETRY(sendfile(fd, from_fd, offset, len));
 
 	return r < 0 ? -errno : r;
+}
+
+ssize_t sock_splice(int from_fd, int to_fd, size_t len, bool has_more)
+{
+	unsigned flags = SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (has_more ? SPLICE_F_MORE : 0);
+	ssize_t r = RETRY(splice(from_fd, NULL, to_fd, NULL, len, flags));
+
+	return r < 0 ? -errno : r;
+}
+
+bool sock_is_quiet(int fd)
+{
+	char byte;
+	ssize_t r = RETRY(recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
+
+	return r < 0 && errno == EAGAIN;
 }
 
 int sock_shutdown_write(int fd)

@@ -27,6 +27,13 @@ union sock_addr {
  * "127.0.0.1:80", "[::1]:80", ":80" and "*:80" (both 0.0.0.0).  Port 0 is allowed.  0 or -EINVAL.
  */
 int sock_addr_parse(struct span text, union sock_addr *ret_addr);
+/*
+ * An address alone: "127.0.0.1" or "::1", without brackets, scope or port (which is 0 then).  Asks the kernel nothing:
+ * fit for what peers send.  A v4-mapped address stays IPv6.  0 or -EINVAL.
+ */
+int sock_addr_parse_host(struct span text, union sock_addr *ret_addr);
+/* The IPv4 address of a v4-mapped one, anything else as it is. */
+void sock_addr_unmap(union sock_addr *a);
 socklen_t sock_addr_len(const union sock_addr *a);
 uint16_t sock_addr_port(const union sock_addr *a);
 /* Address and port; a v4-mapped address prints as v4.  Always terminated; returns out. */
@@ -69,7 +76,14 @@ int sock_accept(int fd, union sock_addr *ret_peer);
 ssize_t sock_read(int fd, void *to, size_t len);
 ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more);
 ssize_t sock_sendfile(int fd, int from_fd, off_t *offset, size_t len);
+/*
+ * splice(2) between a socket and a pipe, whose other end never blocks us.  Bytes moved, 0 (the peer has ended its side),
+ * -EAGAIN: the socket has nothing or takes nothing, or the pipe is full or empty.
+ */
+ssize_t sock_splice(int from_fd, int to_fd, size_t len, bool has_more);
 int sock_shutdown_write(int fd);
+/* True while the peer has neither sent anything nor ended its side. */
+bool sock_is_quiet(int fd);
 /* Bytes written that the peer has not acknowledged yet; 0 when that cannot be known. */
 unsigned sock_unacked(int fd);
 /* SO_LINGER 0 and close: the peer gets RST. */

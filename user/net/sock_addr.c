@@ -121,6 +121,40 @@ int sock_addr_parse(struct span text, union sock_addr *ret_addr)
 	return r;
 }
 
+int sock_addr_parse_host(struct span text, union sock_addr *ret_addr)
+{
+	char host[INET6_ADDRSTRLEN];
+	union sock_addr a;
+
+	memset(&a, 0, sizeof(a));
+	if (copy_text(text, host, sizeof(host)))
+		return -EINVAL;
+	if (inet_pton(AF_INET, host, &a.v4.sin_addr) == 1) {
+		a.v4.sin_family = AF_INET;
+	} else {
+		/* A try that failed may have left something where the flow label is. */
+		memset(&a, 0, sizeof(a));
+		if (inet_pton(AF_INET6, host, &a.v6.sin6_addr) != 1)
+			return -EINVAL;
+		a.v6.sin6_family = AF_INET6;
+	}
+	*ret_addr = a;
+	return 0;
+}
+
+void sock_addr_unmap(union sock_addr *a)
+{
+	union sock_addr v4;
+
+	if (a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
+		return;
+	memset(&v4, 0, sizeof(v4));
+	v4.v4.sin_family = AF_INET;
+	v4.v4.sin_port = a->v6.sin6_port;
+	memcpy(&v4.v4.sin_addr, &a->v6.sin6_addr.s6_addr[12], sizeof(v4.v4.sin_addr));
+	*a = v4;
+}
+
 socklen_t sock_addr_len(const union sock_addr *a)
 {
 	switch (a->any.sa_family) {

@@ -97,12 +97,15 @@ static inline void steer_set_waiting(struct steer_slot *slot, bool is_waiting)
 	__atomic_store_n(&slot->is_waiting, is_waiting, __ATOMIC_RELEASE);
 }
 
-/* One connection was accepted: live + 1, and one reservation is cancelled (the oldest first). */
-void steer_accepted(struct steer_slot *slot);
+/*
+ * One connection was accepted: live + 1, and one reservation is cancelled (the oldest that counts at `now_ns`,
+ * CLOCK_MONOTONIC).
+ */
+void steer_accepted(const struct steer *s, struct steer_slot *slot, uint64_t now_ns);
 /* A connection another worker accepted came over: live + 1 only. */
 void steer_adopted(struct steer_slot *slot);
 /* The same for a connection that slot `slot` took from the queue of `from`: the reservation cancelled is there. */
-void steer_rescued(struct steer_slot *slot, struct steer_slot *from);
+void steer_rescued(const struct steer *s, struct steer_slot *slot, struct steer_slot *from, uint64_t now_ns);
 /* One accepted connection is gone. */
 void steer_closed(struct steer_slot *slot);
 

@@ -34,12 +34,16 @@ static bool resv_swap(struct steer_slot *slot, union steer_resv_word *old,
 	return is_done;
 }
 
-static void cancel_one(struct steer_slot *slot)
+static void cancel_one(const struct steer *s, struct steer_slot *slot, uint64_t now_ns)
 {
 	union steer_resv_word old = resv_load(slot), new;
+	uint64_t bucket_ns = s->config->bucket_ns;
 
+	/* Nothing counts where an operator has set 0, and the next retirement clears it. */
+	if (!bucket_ns)
+		return;
 	do {
-		new.resv = steer_resv_cancel(old.resv);
+		new.resv = steer_resv_cancel(old.resv, steer_epoch(now_ns, bucket_ns));
 		if (new.word == old.word)
 			return;
 	} while (!resv_swap(slot, &old, new));
@@ -57,17 +61,18 @@ static void count_accepted(struct steer_slot *slot)
 }
 
 /* live first: the score must not dip between the two, or a burst falls into the gap. */
-void steer_accepted(struct steer_slot *slot)
+void steer_accepted(const struct steer *s, struct steer_slot *slot, uint64_t now_ns)
 {
 	count_accepted(slot);
-	cancel_one(slot);
+	cancel_one(s, slot, now_ns);
 }
 
-void steer_rescued(struct steer_slot *slot, struct steer_slot *from)
+void steer_rescued(const struct steer *s, struct steer_slot *slot, struct steer_slot *from,
+		   uint64_t now_ns)
 {
 	count_accepted(slot);
 	__atomic_fetch_add(&from->rescued, 1, __ATOMIC_RELAXED);
-	cancel_one(from);
+	cancel_one(s, from, now_ns);
 }
 
 bool steer_is_stalled(const struct steer *s, unsigned slot, uint64_t now_ns)

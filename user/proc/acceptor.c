@@ -52,11 +52,11 @@ static bool is_of_connection(int err)
 	}
 }
 
-static void take(struct acceptor *a, int fd, const union sock_addr *peer)
+static void take(struct acceptor *a, int fd, const union sock_addr *peer, bool has_proxy_header)
 {
 	a->stats->accepted++;
-	steer_accepted(a->slot);
-	if (server_add(a->server, fd, peer) < 0) {
+	steer_accepted(a->steer, a->slot, a->loop->now_ns);
+	if (server_add(a->server, fd, peer, has_proxy_header) < 0) {
 		a->stats->accept_errors++;
 		a->stats->closed[CLOSE_MEMORY]++;
 		steer_closed(a->slot);
@@ -64,7 +64,7 @@ static void take(struct acceptor *a, int fd, const union sock_addr *peer)
 }
 
 /* True when the queue may hold more. */
-static bool accept_batch(struct acceptor *a, int listen_fd)
+static bool accept_batch(struct acceptor *a, const struct acceptor_socket *s)
 {
 	for (unsigned i = 0; i < BATCH; i++) {
 		union sock_addr peer;
@@ -74,9 +74,9 @@ static bool accept_batch(struct acceptor *a, int listen_fd)
 			pause_accepting(a, false);
 			return false;
 		}
-		fd = sock_accept(listen_fd, &peer);
+		fd = sock_accept(s->io.fd, &peer);
 		if (fd >= 0) {
-			take(a, fd, &peer);
+			take(a, fd, &peer, s->has_proxy_header);
 		} else if (is_starvation(fd)) {
 			a->stats->accept_errors++;
 			pause_accepting(a, true);
@@ -99,7 +99,7 @@ static void accept_all(struct acceptor *a)
 
 	for (unsigned i = 0; i < a->socket_count && !a->is_paused; i++)
 		if (a->sockets[i].io.generation)
-			has_more |= accept_batch(a, a->sockets[i].io.fd);
+			has_more |= accept_batch(a, &a->sockets[i]);
 	if (has_more)
 		loop_again(a->loop, &a->job);
 }
@@ -117,7 +117,7 @@ static void on_ready(struct io *io, uint32_t events)
 	struct acceptor_socket *s = container_of(io, struct acceptor_socket, io);
 
 	/* Under a pause the edge is not lost: resuming tries every socket. */
-	if (!s->acceptor->is_paused && accept_batch(s->acceptor, io->fd))
+	if (!s->acceptor->is_paused && accept_batch(s->acceptor, s))
 		loop_again(s->acceptor->loop, &s->acceptor->job);
 }
 
@@ -151,7 +151,7 @@ static void refuse_one(struct acceptor *a)
 		a->stats->accepted++;
 		a->stats->closed[CLOSE_REFUSED]++;
 		a->stats->status[5]++;
-		steer_accepted(a->slot);
+		steer_accepted(a->steer, a->slot, a->loop->now_ns);
 		steer_closed(a->slot);
 		/* What has arrived is read away first, or closing would reset and destroy the answer. */
 		sock_read(fd, waste, sizeof(waste));
@@ -186,7 +186,7 @@ void acceptor_on_closed(struct acceptor *a)
 		resume(a);
 }
 
-int acceptor_start(struct acceptor *a, const int *fds, unsigned count)
+int acceptor_start(struct acceptor *a, const struct acceptor_source *sources, unsigned count)
 {
 	int err = 0;
 
@@ -201,7 +201,8 @@ int acceptor_start(struct acceptor *a, const int *fds, unsigned count)
 		return -ENOMEM;
 	for (unsigned i = 0; i < count && !err; i++) {
 		a->sockets[i].acceptor = a;
-		io_init(&a->sockets[i].io, fds[i], on_ready);
+		a->sockets[i].has_proxy_header = sources[i].has_proxy_header;
+		io_init(&a->sockets[i].io, sources[i].fd, on_ready);
 		err = loop_add(a->loop, &a->sockets[i].io, EPOLLIN, false);
 		if (!err)
 			a->socket_count++;
@@ -215,7 +216,7 @@ void acceptor_drain(struct acceptor *a)
 		return;
 	/* Bounded: whoever connects during the drain may be served too, but the drain must end. */
 	for (unsigned i = 0; i < a->socket_count; i++) {
-		for (unsigned n = 0; n < BATCH && accept_batch(a, a->sockets[i].io.fd); n++)
+		for (unsigned n = 0; n < BATCH && accept_batch(a, &a->sockets[i]); n++)
 			;
 		loop_remove(a->loop, &a->sockets[i].io);
 	}

@@ -13,14 +13,22 @@
 #include "http/server.h"
 #include "net/steer.h"
 
+/* A listening socket, and how its connections begin. */
+struct acceptor_source {
+	int fd;
+	bool has_proxy_header;		/* listen { proxy_protocol } */
+};
+
 struct acceptor_socket {
 	struct io io;
+	bool has_proxy_header;
 	struct acceptor *acceptor;
 };
 
 struct acceptor {
 	struct loop *loop;
 	struct server *server;
+	const struct steer *steer;
 	struct steer_slot *slot;
 	struct stats_block *stats;
 	unsigned max_count;		/* connections */
@@ -33,8 +41,8 @@ struct acceptor {
 	bool is_starved;		/* the pause came from a lack of descriptors or memory */
 };
 
-/* `fds`: this slot's socket of each listen address; stay the caller's.  0 or -errno. */
-int acceptor_start(struct acceptor *a, const int *fds, unsigned count);
+/* `sources`: this slot's socket of each listen address; the descriptors stay the caller's.  0 or -errno. */
+int acceptor_start(struct acceptor *a, const struct acceptor_source *sources, unsigned count);
 /* Takes what still waits in the queues, then forgets the sockets (does not close them). Harmless twice. */
 void acceptor_drain(struct acceptor *a);
 /* A connection has gone: its count, and room for another. */

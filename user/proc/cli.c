@@ -20,12 +20,16 @@ const struct cli_command cli_commands[] = {
 	 OPTION_CONFIG | OPTION_DUMP | OPTION_HELP, 0, 0, cli_do_check},
 	{"files", "DIR", "serve a folder, no configuration needed",
 	 OPTION_LISTEN | OPTION_WORKERS | OPTION_CONTROL | OPTION_HELP, 1, 1, cli_do_files},
+	{"proxy", "TO", "proxy to one server, no configuration needed",
+	 OPTION_LISTEN | OPTION_WORKERS | OPTION_CONTROL | OPTION_HELP, 1, 1, cli_do_proxy},
 	{"status", "", "show the workers and the steering", OPTIONS_FIND | OPTION_JSON, 0, 0,
 	 cli_do_status},
 	{"top", "", "the same live, in the terminal", OPTIONS_FIND | OPTION_ONCE | OPTION_INTERVAL,
 	 0, 0, cli_do_top},
 	{"steer", "[ACTION]", "show or change how connections are spread",
 	 OPTIONS_FIND | OPTION_JSON, 0, 3, cli_do_steer},
+	{"upstream", "[ACTION]", "show the servers behind the proxy, drain one",
+	 OPTIONS_FIND | OPTION_JSON, 0, 3, cli_do_upstream},
 	{"stop", "", "stop a server, wait until it has gone",
 	 OPTIONS_FIND | OPTION_TIMEOUT | OPTION_NOW, 0, 0, cli_do_stop},
 	{"reopen", "", "open the access log anew", OPTIONS_FIND, 0, 0, cli_do_reopen},
@@ -93,6 +97,8 @@ static void print_command_help(const struct cli_command *c, FILE *out)
 	fprintf(out, "\n\nsluice %s: %s\n\n", c->name, c->summary);
 	if (c->run == cli_do_steer)
 		cli_steer_print_actions(out);
+	if (c->run == cli_do_upstream)
+		cli_upstream_print_actions(out);
 	cli_options_print(c->options, out);
 	if (c->run == cli_do_sim)
 		cli_sim_explain(out);
@@ -101,11 +107,12 @@ static void print_command_help(const struct cli_command *c, FILE *out)
 static void print_help(FILE *out)
 {
 	fprintf(out, "usage: sluice COMMAND [OPTIONS]\n\n"
-		     "An HTTP server whose new connections the kernel steers to the least-loaded "
-		     "worker.\n\n");
+		     "An HTTP server and reverse proxy whose new connections the kernel steers to "
+		     "the\nleast-loaded worker.\n\n");
 	for (const struct cli_command *c = cli_commands; c->name; c++)
-		fprintf(out, "  %-8s%-14s %s\n", c->name, c->operands, c->summary);
+		fprintf(out, "  %-9s%-14s %s\n", c->name, c->operands, c->summary);
 	fprintf(out, "\nA first page:  sluice files DIR\n"
+		     "A first proxy: sluice proxy 127.0.0.1:3000\n"
 		     "More:          sluice help COMMAND\n");
 }
 

@@ -25,6 +25,25 @@ static int ask(struct cli *cli, const char *command, json_t **ret_answer)
 	return status;
 }
 
+int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer)
+{
+	struct ctl_client client;
+	char path[PATH_MAX];
+	int status = cli_control_find(cli, path), err;
+
+	if (status != CLI_OK)
+		return status;
+	err = ctl_client_open(&client, path, CTL_TIMEOUT_MS);
+	if (!err)
+		err = ctl_client_send(&client, question, CTL_TIMEOUT_MS);
+	if (!err)
+		err = ctl_client_receive(&client, ret_answer, CTL_TIMEOUT_MS);
+	if (err)
+		status = cli_fail(cli, "%s", client.error);
+	ctl_client_close(&client);
+	return status;
+}
+
 int cli_do_status(struct cli *cli)
 {
 	json_t *answer = NULL, *report;

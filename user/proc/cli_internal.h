@@ -3,6 +3,7 @@
 #ifndef SLUICE_PROC_CLI_INTERNAL_H
 #define SLUICE_PROC_CLI_INTERNAL_H
 
+#include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -87,11 +88,17 @@ int cli_control_find(struct cli *cli, char path[PATH_MAX]);
 int cli_do_run(struct cli *cli);
 int cli_do_check(struct cli *cli);
 int cli_do_files(struct cli *cli);
+int cli_do_proxy(struct cli *cli);
 int cli_do_status(struct cli *cli);
 int cli_do_stop(struct cli *cli);
 int cli_do_reopen(struct cli *cli);
 /* The file named by -c, or the default one.  NULL with all its faults printed. */
 struct config *cli_config_load(struct cli *cli);
+/*
+ * Asks the server that is meant; the question stays the caller's, *ret_answer becomes it.  CLI_OK, or CLI_FAILURE with
+ * the fault printed.
+ */
+int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer);
 
 /* top.c */
 int cli_do_top(struct cli *cli);
@@ -104,5 +111,9 @@ void cli_sim_explain(FILE *out);
 /* cli_steer.c */
 int cli_do_steer(struct cli *cli);
 void cli_steer_print_actions(FILE *out);
+
+/* cli_upstream.c */
+int cli_do_upstream(struct cli *cli);
+void cli_upstream_print_actions(FILE *out);
 
 #endif

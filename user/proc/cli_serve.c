@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands that need no running server: run, check, files. */
+/* Commands that need no running server: run, check, files, proxy. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ struct config *cli_config_load(struct cli *cli)
 	if (!cli->config && access(path, F_OK) < 0) {
 		cli_fail(cli,
 			 "there is no '%s': name a configuration with -c FILE,\n"
-			 "or serve a folder without one: sluice files DIR",
+			 "or serve without one: sluice files DIR, sluice proxy TO",
 			 path);
 		return NULL;
 	}
@@ -60,9 +60,10 @@ int cli_do_check(struct cli *cli)
 	if (cli->given & OPTION_DUMP)
 		config_dump(config, cli->env->out);
 	else
-		fprintf(cli->env->out, "%s: correct; addresses: %u, sites: %u, routes: %u\n",
+		fprintf(cli->env->out,
+			"%s: correct; addresses: %u, upstreams: %u, sites: %u, routes: %u\n",
 			config->path ? config->path : "configuration", config->listen_count,
-			config->site_count, route_count);
+			config->upstream_count, config->site_count, route_count);
 	config_free(config);
 	return CLI_OK;
 }
@@ -76,6 +77,21 @@ static const char *complete_listen(const char *listen, char text[LISTEN_TEXT])
 	return text;
 }
 
+static int refuse_listen(struct cli *cli)
+{
+	return cli_usage(cli,
+			 "'%s' is no address: expected HOST:PORT such as 127.0.0.1:8080, "
+			 "[::1]:8080, :8080, or a port",
+			 cli->listen ? cli->listen : CONFIG_FILES_LISTEN);
+}
+
+static int serve_one_line(struct cli *cli, struct config *config)
+{
+	if (cli->workers)
+		config->workers = cli->workers;
+	return serve_and_free(cli, config);
+}
+
 int cli_do_files(struct cli *cli)
 {
 	char text[LISTEN_TEXT];
@@ -84,13 +100,28 @@ int cli_do_files(struct cli *cli)
 	int err = config_for_files(cli->operands[0], listen, &config);
 
 	if (err == -EINVAL)
-		return cli_usage(cli,
-				 "'%s' is no address: expected HOST:PORT such as 127.0.0.1:8080, "
-				 "[::1]:8080, :8080, or a port",
-				 cli->listen ? cli->listen : CONFIG_FILES_LISTEN);
+		return refuse_listen(cli);
 	if (err < 0)
 		return cli_fail(cli, "cannot serve '%s': %s", cli->operands[0], strerror(-err));
-	if (cli->workers)
-		config->workers = cli->workers;
-	return serve_and_free(cli, config);
+	return serve_one_line(cli, config);
+}
+
+int cli_do_proxy(struct cli *cli)
+{
+	char text[LISTEN_TEXT];
+	const char *listen = complete_listen(cli->listen, text);
+	struct config *config = NULL;
+	int err = config_for_proxy(cli->operands[0], listen, &config);
+
+	if (err == -EINVAL)
+		return refuse_listen(cli);
+	if (err == -EDOM)
+		return cli_usage(cli,
+				 "'%s' is no server: expected a port, HOST:PORT or unix:/PATH, "
+				 "such as 3000, 127.0.0.1:3000, app.internal:80 or "
+				 "http://127.0.0.1:3000/",
+				 cli->operands[0]);
+	if (err < 0)
+		return cli_fail(cli, "%s", strerror(-err));
+	return serve_one_line(cli, config);
 }

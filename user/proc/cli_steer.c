@@ -8,7 +8,6 @@
 #include "base/span.h"
 #include "base/suggest.h"
 #include "proc/cli_internal.h"
-#include "proc/ctl_client.h"
 #include "proc/steer_report.h"
 
 static json_t *ask_show(struct cli *cli);
@@ -98,25 +97,6 @@ static const struct action *find_action(struct cli *cli, const char *name)
 	return NULL;
 }
 
-static int exchange(struct cli *cli, const json_t *question, json_t **ret_answer)
-{
-	struct ctl_client client;
-	char path[PATH_MAX];
-	int status = cli_control_find(cli, path), err;
-
-	if (status != CLI_OK)
-		return status;
-	err = ctl_client_open(&client, path, CTL_TIMEOUT_MS);
-	if (!err)
-		err = ctl_client_send(&client, question, CTL_TIMEOUT_MS);
-	if (!err)
-		err = ctl_client_receive(&client, ret_answer, CTL_TIMEOUT_MS);
-	if (err)
-		status = cli_fail(cli, "%s", client.error);
-	ctl_client_close(&client);
-	return status;
-}
-
 /* What came back: nothing for rebalance, else the state after the change. */
 static int print_answer(struct cli *cli, const json_t *answer, bool explains)
 {
@@ -152,7 +132,7 @@ int cli_do_steer(struct cli *cli)
 	question = action->ask(cli);
 	if (!question)
 		return CLI_USAGE;
-	status = exchange(cli, question, &answer);
+	status = cli_exchange(cli, question, &answer);
 	if (status == CLI_OK)
 		status = print_answer(cli, answer, strcmp(name, "explain") == 0);
 	json_decref(question);

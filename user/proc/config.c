@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -21,7 +20,7 @@ struct config *config_new(void)
 	int r = c ? 0 : -ENOMEM;
 
 	for (unsigned id = 0; !r && id < CONFIG_SECTION_COUNT; id++) {
-		if (!config_sections[id].title)
+		if (config_section_is_plain((enum config_section_id)id))
 			r = config_value_defaults((enum config_section_id)id, c);
 	}
 	if (!r)
@@ -30,11 +29,29 @@ struct config *config_new(void)
 	return NULL;
 }
 
+static void free_list(char **items, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		free(items[i]);
+	free(items);
+}
+
+static void free_proxy(struct config_proxy *p)
+{
+	free(p->host);
+	free(p->rewrite);
+	free_list(p->request_set, p->request_set_count);
+	free_list(p->request_add, p->request_add_count);
+	free_list(p->request_remove, p->request_remove_count);
+	free_list(p->response_set, p->response_set_count);
+	free_list(p->response_add, p->response_add_count);
+	free_list(p->response_remove, p->response_remove_count);
+}
+
 static void free_route(struct config_route *route)
 {
-	for (unsigned i = 0; i < route->index_count; i++)
-		free(route->index[i]);
-	free(route->index);
+	free_list(route->index, route->index_count);
+	free_proxy(&route->proxy);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);
@@ -42,12 +59,23 @@ static void free_route(struct config_route *route)
 
 static void free_site(struct config_site *site)
 {
-	for (unsigned i = 0; i < site->name_count; i++)
-		free(site->names[i]);
 	for (unsigned i = 0; i < site->route_count; i++)
 		free_route(&site->routes[i]);
-	free(site->names);
+	free_list(site->names, site->name_count);
 	free(site->routes);
+}
+
+static void free_upstream(struct config_upstream *u)
+{
+	for (unsigned i = 0; i < u->server_count; i++) {
+		free(u->servers[i].text);
+		free(u->servers[i].name);
+	}
+	free(u->servers);
+	free(u->name);
+	free(u->hash);
+	free(u->check.path);
+	free(u->check.host);
 }
 
 void config_free(struct config *c)
@@ -58,8 +86,13 @@ void config_free(struct config *c)
 		free(c->listens[i].text);
 	for (unsigned i = 0; i < c->site_count; i++)
 		free_site(&c->sites[i]);
+	for (unsigned i = 0; i < c->upstream_count; i++)
+		free_upstream(&c->upstreams[i]);
+	free_list(c->trusted_proxies, c->trusted_proxy_count);
+	free_list(c->resolvers, c->resolver_count);
 	free(c->listens);
 	free(c->sites);
+	free(c->upstreams);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);
@@ -186,93 +219,4 @@ int config_load(const char *path, struct config **ret_config, struct config_erro
 	}
 	free(text);
 	return r;
-}
-
-/* --- from a command line --- */
-
-static int find_folder(const char *folder, char **ret_path)
-{
-	char *path = realpath(folder, NULL);
-	struct stat st;
-	int r = 0;
-
-	if (!path)
-		return -errno;
-	if (stat(path, &st) != 0)
-		r = -errno;
-	else if (!S_ISDIR(st.st_mode))
-		r = -ENOTDIR;
-	else if (faccessat(AT_FDCWD, path, R_OK | X_OK, AT_EACCESS) != 0)
-		r = -errno;
-	if (r)
-		free(path);
-	else
-		*ret_path = path;
-	return r;
-}
-
-static int add_listen(struct config *c, const char *text)
-{
-	static const char place[] = "command line";
-	int r;
-
-	c->listens = calloc(1, sizeof(*c->listens));
-	if (!c->listens)
-		return -ENOMEM;
-	c->listen_count = 1;
-	r = config_listen_init(&c->listens[0]);
-	if (r)
-		return r;
-	c->listens[0].place.file = place;
-	c->listens[0].text = strdup(text);
-	if (!c->listens[0].text)
-		return -ENOMEM;
-	return sock_addr_parse(span_str(text), &c->listens[0].addr);
-}
-
-static int add_site(struct config *c, const char *folder)
-{
-	struct config_site *site = calloc(1, sizeof(*site));
-	int r;
-
-	if (!site)
-		return -ENOMEM;
-	c->sites = site;
-	c->site_count = 1;
-	site->place.file = "command line";
-	site->names = calloc(1, sizeof(*site->names));
-	site->routes = calloc(1, sizeof(*site->routes));
-	if (!site->names || !site->routes)
-		return -ENOMEM;
-	site->route_count = 1;
-	r = config_route_init(&site->routes[0]);
-	if (r)
-		return r;
-	site->routes[0].place.file = "command line";
-	site->routes[0].kind = ROUTE_FILES;
-	site->routes[0].has_listing = true;
-	site->routes[0].prefix = strdup("/");
-	site->names[0] = strdup("*");
-	site->name_count = site->names[0] ? 1 : 0;
-	r = find_folder(folder, &site->routes[0].value);
-	return !r && (!site->names[0] || !site->routes[0].prefix) ? -ENOMEM : r;
-}
-
-int config_for_files(const char *folder, const char *listen, struct config **ret_config)
-{
-	struct config *c = config_new();
-	int r;
-
-	*ret_config = NULL;
-	if (!c)
-		return -ENOMEM;
-	r = add_listen(c, listen ? listen : CONFIG_FILES_LISTEN);
-	if (!r)
-		r = add_site(c, folder);
-	if (r) {
-		config_free(c);
-		return r;
-	}
-	*ret_config = c;
-	return 0;
 }

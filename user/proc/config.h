@@ -125,6 +125,8 @@ struct config_upstream {		/* times in ms */
 	unsigned server_count;
 };
 
+#define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: struct upstream_lease keeps indexes in 16 bits */
+
 struct config_site {
 	struct config_place place;
 	char **names;
@@ -180,7 +182,7 @@ struct config {
 	struct config_upstream *upstreams;
 	unsigned upstream_count;
 	unsigned endpoint_count;	/* of all servers */
-	char **trusted_proxies;		/* "ADDR/BITS": whose X-Forwarded-... fields are believed */
+	char **trusted_proxies;		/* "ADDR/BITS" or "ADDR": whose X-Forwarded-... fields are believed */
 	unsigned trusted_proxy_count;
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */
 	unsigned resolver_count;
@@ -220,8 +222,9 @@ int config_parse(const char *name, const char *text, struct config **ret_config,
 #define CONFIG_FILES_LISTEN "127.0.0.1:8080"
 int config_for_files(const char *folder, const char *listen, struct config **ret_config);
 /*
- * `sluice proxy TO [-l ADDR]`: one address (NULL: CONFIG_FILES_LISTEN), one site, everything to the server TO: a port,
- * ADDR:PORT, NAME:PORT, unix:/PATH, each with or without http:// in front.  0, -EINVAL (listen), -EDOM (TO), -ENOMEM.
+ * `sluice proxy TO [-l ADDR]`: one address (NULL: CONFIG_FILES_LISTEN), one site, everything to the server TO: a port of
+ * this machine, or what a `server` may be called.  Behind http:// it may lack the port, which is 80 then, and may have a
+ * final slash.  0, -EINVAL (listen), -EDOM (TO), -ENOMEM.
  */
 int config_for_proxy(const char *to, const char *listen, struct config **ret_config);
 /*

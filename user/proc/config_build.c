@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "proc/config_build_part.h"
 #include "proc/config_scan.h"
 #include "proc/config_value.h"
 
@@ -23,9 +24,7 @@ static int apply_setting(struct config_faults *f, const struct config_key *key, 
 	return 0;
 }
 
-/* Every key but the handlers, which want more than one look. */
-static int apply_keys(struct config_faults *f, cfg_t *section, enum config_section_id id,
-		      void *base)
+int build_keys(struct config_faults *f, cfg_t *section, enum config_section_id id, void *base)
 {
 	const struct config_section *s = &config_sections[id];
 	const struct config_setting *setting;
@@ -44,12 +43,8 @@ static int apply_keys(struct config_faults *f, cfg_t *section, enum config_secti
 	return r;
 }
 
-/*
- * Title and place of a section.  *ret_title is the caller's to free; "" where the title was faulty,
- * which the scanner has reported: has_title() tells that from one that is empty.  0 or -ENOMEM.
- */
-static int take_title(const struct config *c, cfg_t *section, char **ret_title,
-		      struct config_place *ret_place)
+int build_title(const struct config *c, cfg_t *section, char **ret_title,
+		struct config_place *ret_place)
 {
 	const struct config_setting *title = config_setting(section, CONFIG_TITLE, 0);
 
@@ -58,7 +53,7 @@ static int take_title(const struct config *c, cfg_t *section, char **ret_title,
 	return *ret_title ? 0 : -ENOMEM;
 }
 
-static bool has_title(cfg_t *section)
+bool build_has_title(cfg_t *section)
 {
 	return config_is_given(section, CONFIG_TITLE);
 }
@@ -99,15 +94,15 @@ static int build_listen(struct config_faults *f, cfg_t *section, struct config *
 
 	c->listen_count++;
 	if (!r)
-		r = take_title(c, section, &l->text, &l->place);
+		r = build_title(c, section, &l->text, &l->place);
 	if (r)
 		return r;
 	if (sock_addr_parse(span_str(l->text), &l->addr) != 0) {
-		if (has_title(section))
+		if (build_has_title(section))
 			check_address(f, l);
 		l->addr.any.sa_family = AF_UNSPEC;
 	}
-	r = apply_keys(f, section, CONFIG_LISTEN, l);
+	r = build_keys(f, section, CONFIG_LISTEN, l);
 	if (l->sock.is_v6only && l->addr.any.sa_family == AF_INET)
 		config_fault_value(f, l->place.line, "v6only", NULL,
 				   "v6only goes with an IPv6 address, not with '%.100s'", l->text);
@@ -118,7 +113,7 @@ static int build_listen(struct config_faults *f, cfg_t *section, struct config *
 
 int config_route_init(struct config_route *route)
 {
-	*route = (struct config_route){0};
+	*route = (struct config_route){.proxy.body = UINT64_MAX};
 	return config_value_defaults(CONFIG_ROUTE, route);
 }
 
@@ -151,7 +146,8 @@ static int build_handler(struct config_faults *f, cfg_t *section, struct config_
 	if (!first && !config_has_gap(section))
 		config_fault_value(f, route->place.line, "route", NULL,
 				   "route '%.100s' has no handler: expected files = \"/FOLDER\", "
-				   "respond = \"TEXT\" or redirect = \"https://...\"",
+				   "respond = \"TEXT\", redirect = \"https://...\" or "
+				   "proxy = \"UPSTREAM\"",
 				   route->prefix);
 	*ret_has_one = first != NULL;
 	return r;
@@ -208,17 +204,17 @@ static int build_route(struct config_faults *f, cfg_t *section, const struct con
 
 	site->route_count++;
 	if (!r)
-		r = take_title(c, section, &route->prefix, &route->place);
+		r = build_title(c, section, &route->prefix, &route->place);
 	if (r)
 		return r;
-	if (has_title(section))
+	if (build_has_title(section))
 		config_check_prefix(route->prefix, why, sizeof(why));
 	if (*why)
 		config_fault_value(f, route->place.line, "route", route->prefix,
 				   "route: '%.100s' %s", route->prefix, why);
 	r = build_handler(f, section, route, &has_handler);
 	if (!r)
-		r = apply_keys(f, section, CONFIG_ROUTE, route);
+		r = build_keys(f, section, CONFIG_ROUTE, route);
 	if (!r && has_handler)
 		check_route_keys(f, section, route);
 	return r;
@@ -305,8 +301,8 @@ static int build_site(struct config_faults *f, cfg_t *section, struct config *c)
 	char *title = NULL;
 	int r;
 
-	r = take_title(c, section, &title, &site->place);
-	if (!r && has_title(section))
+	r = build_title(c, section, &title, &site->place);
+	if (!r && build_has_title(section))
 		r = build_names(f, site, title);
 	if (!r)
 		r = build_routes(f, section, c, site);
@@ -321,11 +317,11 @@ static int build_site(struct config_faults *f, cfg_t *section, struct config *c)
 
 static int build_untitled(struct config_faults *f, cfg_t *cfg, struct config *c)
 {
-	int r = apply_keys(f, cfg, CONFIG_ROOT, c);
+	int r = build_keys(f, cfg, CONFIG_ROOT, c);
 
 	for (unsigned id = CONFIG_ROOT + 1; !r && id < CONFIG_SECTION_COUNT; id++) {
-		if (!config_sections[id].title)
-			r = apply_keys(f, cfg_getsec(cfg, config_sections[id].name),
+		if (config_section_is_plain((enum config_section_id)id))
+			r = build_keys(f, cfg_getsec(cfg, config_sections[id].name),
 				       (enum config_section_id)id, c);
 	}
 	return r;
@@ -344,6 +340,8 @@ int config_build(struct config_faults *f, cfg_t *cfg, struct config *c)
 		return -ENOMEM;
 	for (unsigned i = 0; !r && i < listen_count; i++)
 		r = build_listen(f, cfg_getnsec(cfg, "listen", i), c);
+	if (!r)
+		r = build_upstreams(f, cfg, c);
 	for (unsigned i = 0; !r && i < site_count; i++)
 		r = build_site(f, cfg_getnsec(cfg, "site", i), c);
 	return r;

@@ -12,8 +12,20 @@ int config_build(struct config_faults *f, cfg_t *cfg, struct config *c);
  * other. */
 void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c);
 
-/* A route and a listener at their defaults, without anything of their own. 0 or -ENOMEM. */
+/* Each at its defaults, without anything of its own.  0 or -ENOMEM. */
 int config_listen_init(struct config_listen *l);
 int config_route_init(struct config_route *r);
+int config_upstream_init(struct config_upstream *u);
+int config_server_init(struct config_server *s);
+/*
+ * Kind, address, name and port from the text.  0, -ENOMEM, or -EINVAL: why says what is wrong, to
+ * be put behind the text in quotes.
+ */
+int config_server_parse(struct config_server *s, const char *text, char *why, size_t size);
+/*
+ * Numbers the endpoints of all servers.  The first server whose endpoints go beyond
+ * CONFIG_ENDPOINTS_MAX, or NULL.
+ */
+const struct config_server *config_number_endpoints(struct config *c);
 
 #endif

@@ -2,8 +2,9 @@
 /* What must fit together, once every value is known. */
 #include "base/err.h"
 #include "proc/config_build.h"
+#include "proc/config_build_part.h"
 
-static bool is_same_address(const union sock_addr *a, const union sock_addr *b)
+bool build_is_same_address(const union sock_addr *a, const union sock_addr *b)
 {
 	if (a->any.sa_family != b->any.sa_family || sock_addr_port(a) != sock_addr_port(b))
 		return false;
@@ -19,7 +20,7 @@ static void check_listens(struct config_faults *f, const struct config *c)
 		const struct config_listen *l = &c->listens[i];
 
 		for (unsigned k = 0; k < i; k++) {
-			if (!is_same_address(&l->addr, &c->listens[k].addr) ||
+			if (!build_is_same_address(&l->addr, &c->listens[k].addr) ||
 			    sock_addr_port(&l->addr) == 0)
 				continue; /* port 0 is another port each time */
 			config_fault_value(f, l->place.line, "listen", l->text,
@@ -118,6 +119,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	check_names(f, c);
 	for (unsigned i = 0; i < c->site_count; i++)
 		check_prefixes(f, &c->sites[i]);
+	build_check_proxies(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_steering(f, cfg, c);
 	if (config_has_gap(cfg))

@@ -65,6 +65,14 @@ static void print_list(const struct config_key *key, const void *base, FILE *out
 	fputs(count ? " }" : "}", out);
 }
 
+static void print_range(const struct config_key *key, const void *base, FILE *out)
+{
+	unsigned from = *(const unsigned *)((const char *)base + key->offset);
+	unsigned to = *(const unsigned *)((const char *)base + key->count_offset);
+
+	fprintf(out, from == to ? "\"%u\"" : "\"%u-%u\"", from, to);
+}
+
 /* A key without default and without value is not there; so is a handler the route does not have. */
 static bool is_absent(const struct config_key *key, const void *base)
 {
@@ -77,6 +85,8 @@ static bool is_absent(const struct config_key *key, const void *base)
 		return true;
 	if (key->kind == KIND_TEXT)
 		return !*(char *const *)field && !key->zero;
+	if (key->kind == KIND_SIZE && !key->initial)
+		return load_number(key, field) == UINT64_MAX; /* 0 is a size like any other */
 	return key->kind == KIND_COUNT && !key->initial && load_number(key, field) == 0;
 }
 
@@ -107,6 +117,9 @@ void config_value_print(const struct config_key *key, const void *base, const ch
 	case KIND_LIST:
 		print_list(key, base, out);
 		break;
+	case KIND_RANGE:
+		print_range(key, base, out);
+		break;
 	}
 	fputc('\n', out);
 }
@@ -115,6 +128,25 @@ static void print_keys(enum config_section_id id, const void *base, const char *
 {
 	for (unsigned i = 0; i < config_sections[id].key_count; i++)
 		config_value_print(&config_sections[id].keys[i], base, indent, out);
+}
+
+static void print_upstream(const struct config_upstream *u, FILE *out)
+{
+	fputs("\nupstream ", out);
+	config_quote(u->name, out);
+	fputs(" {\n", out);
+	print_keys(CONFIG_UPSTREAM, u, "\t", out);
+	fputs("\tcheck {\n", out);
+	print_keys(CONFIG_CHECK, &u->check, "\t\t", out);
+	fputs("\t}\n", out);
+	for (unsigned i = 0; i < u->server_count; i++) {
+		fputs("\tserver ", out);
+		config_quote(u->servers[i].text, out);
+		fputs(" {\n", out);
+		print_keys(CONFIG_SERVER, &u->servers[i], "\t\t", out);
+		fputs("\t}\n", out);
+	}
+	fputs("}\n", out);
 }
 
 static void print_site(const struct config_site *site, FILE *out)
@@ -137,7 +169,7 @@ void config_dump(const struct config *c, FILE *out)
 {
 	print_keys(CONFIG_ROOT, c, "", out);
 	for (unsigned id = CONFIG_ROOT + 1; id < CONFIG_SECTION_COUNT; id++) {
-		if (config_sections[id].title)
+		if (!config_section_is_plain((enum config_section_id)id))
 			continue;
 		fprintf(out, "\n%s {\n", config_sections[id].name);
 		print_keys((enum config_section_id)id, c, "\t", out);
@@ -150,6 +182,8 @@ void config_dump(const struct config *c, FILE *out)
 		print_keys(CONFIG_LISTEN, &c->listens[i], "\t", out);
 		fputs("}\n", out);
 	}
+	for (unsigned i = 0; i < c->upstream_count; i++)
+		print_upstream(&c->upstreams[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)
 		print_site(&c->sites[i], out);
 }

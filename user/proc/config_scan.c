@@ -30,11 +30,7 @@ static void unknown_name(struct scan *s, struct frame *frame, const struct token
 	char hint[CONFIG_HINT_TEXT];
 	bool is_section = !is_assignment(s->at);
 
-	if ((frame->id == CONFIG_ROUTE && span_eq(name->text, SPAN("proxy"))) ||
-	    (frame->id == CONFIG_ROOT && span_eq(name->text, SPAN("upstream"))))
-		scan_fault(s, name, "'%.*s' is not supported by this version yet",
-			   SPAN_ARG(token_shown(name)));
-	else if (!name->is_faulty)
+	if (!name->is_faulty)
 		scan_fault(s, name, "unknown key '%.*s' %s%s", SPAN_ARG(token_shown(name)),
 			   config_section_where(frame->id),
 			   config_unknown_hint(frame->id, token_shown(name), hint));
@@ -139,6 +135,8 @@ static void scan_block(struct scan *s, struct frame *outer, enum config_section_
 	if (title) {
 		config_emit_text(&s->out, CONFIG_TITLE " =");
 		config_emit(&s->out, title);
+	} else if (!config_sections[id].title) {
+		config_emit_text(&s->out, CONFIG_TITLE " = 1");
 	}
 	if (has_body)
 		scan_body(s, &frame);

@@ -8,7 +8,8 @@
  * Two keys of our own are written into it, which no user can write:
  * - CONFIG_TITLE, first in every section that has a title, holds it.  The title libconfuse gets to
  * see is a serial number: it would merge two sections of the same title, and we want to report
- * both.  It also gives the line, which libconfuse forgets.
+ * both.  It also gives the line, which libconfuse forgets.  In a section without title it only says
+ * that the section was written: libconfuse makes up those that were not.
  * - CONFIG_GAP stands where a statement was left out whose absence could be mistaken for a second
  * fault ("route has no handler").
  */

@@ -29,17 +29,22 @@
 	.kind = KIND_CHOICE, FIELD(type, member), .choices = names, .initial = def
 #define TEXT(type, member, word, fn, def)                                                          \
 	.kind = KIND_TEXT, FIELD(type, member), .zero = word, .check = fn, .initial = def
+#define LIST(type, member, fn, def)                                                                \
+	.kind = KIND_LIST, FIELD(type, member),                                                    \
+	.count_offset = offsetof(struct type, member##_count), .check = fn, .initial = def
 #define HANDLER(id, fn) .kind = KIND_HANDLER, FIELD(config_route, value), .handler = id, .check = fn
 
-#define DAY_MS UINT64_C(86400000)
-#define KIB    UINT64_C(1024)
-#define MIB    (KIB * KIB)
-#define GIB    (KIB * MIB)
-#define PIB    (GIB * MIB)
+#define HOUR_MS UINT64_C(3600000)
+#define DAY_MS	(24 * HOUR_MS)
+#define KIB	UINT64_C(1024)
+#define MIB	(KIB * KIB)
+#define GIB	(KIB * MIB)
+#define PIB	(GIB * MIB)
 
 #define FOR_FILES   (1u << ROUTE_FILES)
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
+#define FOR_PROXY   (1u << ROUTE_PROXY)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -59,12 +64,35 @@ static const char *const levels[] = {[LOG_ERROR] = "error",
 				     [LOG_DEBUG] = "debug",
 				     NULL};
 
+static const char *const balances[] = {[BALANCE_RR] = "rr",
+				       [BALANCE_LEAST] = "least",
+				       [BALANCE_P2C] = "p2c",
+				       [BALANCE_RANDOM] = "random",
+				       [BALANCE_WEIGHTED] = "weighted",
+				       [BALANCE_HASH] = "hash",
+				       NULL};
+static const char *const proxy_versions[] = {[PROXY_PROTOCOL_OFF] = "off",
+					     [PROXY_PROTOCOL_V1] = "v1",
+					     [PROXY_PROTOCOL_V2] = "v2",
+					     NULL};
+static const char *const check_types[] = {
+	[CHECK_OFF] = "off", [CHECK_TCP] = "tcp", [CHECK_HTTP] = "http", NULL};
+static const char *const retries[] = {[PROXY_RETRY_OFF] = "off",
+				      [PROXY_RETRY_IDEMPOTENT] = "idempotent",
+				      [PROXY_RETRY_ALL] = "all",
+				      NULL};
+
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
 	{"user", TEXT(config, user, NULL, config_check_user, "nobody")},
 	{"control", TEXT(config, control, NULL, config_check_control, "/run/sluice/control.sock")},
 	{"pin", TEXT(config, pin, "off", config_check_pin, "/sys/fs/bpf/sluice")},
 	{"server_name", TEXT(config, server_name, "off", config_check_server, "sluice")},
+	{"trusted_proxies", .kind = KIND_LIST, FIELD(config, trusted_proxies),
+	 .count_offset = offsetof(struct config, trusted_proxy_count),
+	 .check = config_check_network},
+	{"resolvers", .kind = KIND_LIST, FIELD(config, resolvers),
+	 .count_offset = offsetof(struct config, resolver_count), .check = config_check_resolver},
 };
 
 static const struct config_key steering_keys[] = {
@@ -97,22 +125,88 @@ static const struct config_key listen_keys[] = {
 	{"v6only", BOOL(config_listen, sock.is_v6only, "false")},
 	{"rcvbuf", SIZE(config_listen, sock.rcvbuf, 2 * KIB, GIB, "auto", "auto")},
 	{"sndbuf", SIZE(config_listen, sock.sndbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
 };
+
+static const struct config_key upstream_keys[] = {
+	{"balance", CHOICE(config_upstream, balance, balances, "least")},
+	{"hash", TEXT(config_upstream, hash, NULL, config_check_hash, NULL)},
+	{"keepalive", COUNT(config_upstream, keepalive, 1, 65536, "off", "64")},
+	{"keepalive_time",
+	 DURATION(config_upstream, keepalive_time, CONFIG_MS, 10, DAY_MS, NULL, "60s")},
+	{"keepalive_requests",
+	 COUNT(config_upstream, keepalive_requests, 1, UINT32_MAX, "off", "off")},
+	{"queue", COUNT(config_upstream, queue, 1, 65536, "off", "off")},
+	{"queue_time", DURATION(config_upstream, queue_time, CONFIG_MS, 10, HOUR_MS, NULL, "5s")},
+	{"fails", COUNT(config_upstream, fails, 1, 65535, "off", "3")},
+	{"fail_window",
+	 DURATION(config_upstream, fail_window, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
+	{"eject_time", DURATION(config_upstream, eject_time, CONFIG_MS, 10, DAY_MS, NULL, "10s")},
+	{"error_percent", COUNT(config_upstream, error_percent, 1, 100, "off", "off")},
+	{"retry_percent", COUNT(config_upstream, retry_percent, 0, 1000, NULL, "20")},
+	{"send_proxy", CHOICE(config_upstream, send_proxy, proxy_versions, "off")},
+	{"resolve", DURATION(config_upstream, resolve, CONFIG_MS, 100, DAY_MS, NULL, "30s")},
+};
+
+static const struct config_key server_keys[] = {
+	{"weight", COUNT(config_server, weight, 1, 65535, NULL, "1")},
+	{"max_connections", COUNT(config_server, max_connections, 1, 1 << 24, "off", "off")},
+	{"slow_start", DURATION(config_server, slow_start, CONFIG_MS, 10, DAY_MS, "off", "off")},
+	{"backup", BOOL(config_server, is_backup, "false")},
+	{"drain", BOOL(config_server, is_drained, "false")},
+};
+
+static const struct config_key check_keys[] = {
+	{"type", CHOICE(config_check, kind, check_types, "http")},
+	{"path", TEXT(config_check, path, NULL, config_check_target, "/")},
+	{"host", TEXT(config_check, host, NULL, config_check_host, NULL)},
+	{"status", .kind = KIND_RANGE, FIELD(config_check, status_min),
+	 .count_offset = offsetof(struct config_check, status_max), .min = 100, .max = 599,
+	 .initial = "200-399"},
+	{"interval", DURATION(config_check, interval, CONFIG_MS, 10, DAY_MS, NULL, "2s")},
+	{"timeout", DURATION(config_check, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
+	{"rise", COUNT(config_check, rise, 1, 1000, NULL, "2")},
+	{"fall", COUNT(config_check, fall, 1, 1000, NULL, "3")},
+};
+
+#define WAIT(member, hi, word, def)                                                                \
+	DURATION(config_route, proxy.member, CONFIG_MS, 10, hi, word, def), .route_kinds = FOR_PROXY
+#define FIELDS(member, fn) LIST(config_route, proxy.member, fn, NULL), .route_kinds = FOR_PROXY
 
 static const struct config_key route_keys[] = {
 	{"files", HANDLER(ROUTE_FILES, config_check_folder)},
 	{"respond", HANDLER(ROUTE_RESPOND, NULL)},
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
+	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
-	{"index", .kind = KIND_LIST, FIELD(config_route, index),
-	 .count_offset = offsetof(struct config_route, index_count),
-	 .check = config_check_file_name, .initial = "index.html", .route_kinds = FOR_FILES},
+	{"index", LIST(config_route, index, config_check_file_name, "index.html"),
+	 .route_kinds = FOR_FILES},
 	{"listing", BOOL(config_route, has_listing, "false"), .route_kinds = FOR_FILES},
 	{"symlinks", BOOL(config_route, allows_symlinks, "false"), .route_kinds = FOR_FILES},
 	{"precompressed", BOOL(config_route, has_precompressed, "false"), .route_kinds = FOR_FILES},
 	{"hidden", BOOL(config_route, shows_hidden, "false"), .route_kinds = FOR_FILES},
+	{"host", TEXT(config_route, proxy.host, NULL, config_check_host, "client"),
+	 .route_kinds = FOR_PROXY},
+	{"rewrite", TEXT(config_route, proxy.rewrite, NULL, config_check_rewrite, NULL),
+	 .route_kinds = FOR_PROXY},
+	{"connect_timeout", WAIT(connect, DAY_MS, NULL, "5s")},
+	{"first_byte_timeout", WAIT(first_byte, DAY_MS, NULL, "60s")},
+	{"between_timeout", WAIT(between, DAY_MS, NULL, "60s")},
+	{"total_timeout", WAIT(total, DAY_MS, "off", "off")},
+	{"tunnel_timeout", WAIT(tunnel, 30 * DAY_MS, NULL, "1h")},
+	{"retry", CHOICE(config_route, proxy.retry, retries, "idempotent"),
+	 .route_kinds = FOR_PROXY},
+	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
+	 .route_kinds = FOR_PROXY},
+	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL), .route_kinds = FOR_PROXY},
+	{"request_set", FIELDS(request_set, config_check_field_line)},
+	{"request_add", FIELDS(request_add, config_check_field_line)},
+	{"request_remove", FIELDS(request_remove, config_check_field_name)},
+	{"response_set", FIELDS(response_set, config_check_field_line)},
+	{"response_add", FIELDS(response_add, config_check_field_line)},
+	{"response_remove", FIELDS(response_remove, config_check_field_name)},
 };
 
 static const struct config_key log_keys[] = {
@@ -154,6 +248,11 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_STEERING] = {"steering", KEYS(steering_keys)},
 	[CONFIG_LISTEN] = {"listen", .title = "\"ADDR:PORT\"", .title_word = "an address",
 			   KEYS(listen_keys)},
+	[CONFIG_UPSTREAM] = {"upstream", .title = "\"NAME\"", .title_word = "a name",
+			     KEYS(upstream_keys)},
+	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
+			   .title_word = "an address", KEYS(server_keys)},
+	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
 			  .title_word = "a prefix", KEYS(route_keys)},
@@ -195,6 +294,9 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_ROOT] = "at top level",
 		[CONFIG_STEERING] = "in steering",
 		[CONFIG_LISTEN] = "in listen",
+		[CONFIG_UPSTREAM] = "in upstream",
+		[CONFIG_SERVER] = "in server",
+		[CONFIG_CHECK] = "in check",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",
 		[CONFIG_LOG] = "in log",

@@ -16,6 +16,9 @@ enum config_section_id {
 	CONFIG_ROOT,
 	CONFIG_STEERING,
 	CONFIG_LISTEN,
+	CONFIG_UPSTREAM,
+	CONFIG_SERVER,
+	CONFIG_CHECK,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
 	CONFIG_LOG,
@@ -33,6 +36,7 @@ enum config_kind {
 	KIND_CHOICE,   /* an enum: index into `choices` */
 	KIND_TEXT,     /* char * */
 	KIND_LIST,     /* char ** at `offset`, unsigned at `count_offset` */
+	KIND_RANGE,    /* "200-299" or "200": unsigned at `offset`, the last at `count_offset` */
 	KIND_HANDLER,  /* struct config_route: value, and `handler` as its kind */
 };
 
@@ -43,7 +47,7 @@ struct config_key {
 	const char *name;
 	enum config_kind kind;
 	uint16_t offset, width; /* of the field in the section's struct */
-	uint16_t count_offset;
+	uint16_t count_offset; /* of a list, or the last of a range */
 	bool is_inverted;    /* KIND_BOOL: the field says the opposite */
 	uint8_t handler;     /* enum route_kind */
 	uint8_t route_kinds; /* bits of enum route_kind the key goes with; 0: all */
@@ -68,6 +72,12 @@ struct config_section {
 
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
 
+/* Of the file itself, without title: its keys count from struct config. */
+static inline bool config_section_is_plain(enum config_section_id id)
+{
+	return config_sections[id].parent == CONFIG_ROOT && !config_sections[id].title;
+}
+
 const struct config_key *config_key_find(enum config_section_id section, struct span name);
 /* The section of that name directly within `parent`; CONFIG_ROOT: there is none. */
 enum config_section_id config_section_find(enum config_section_id parent, struct span name);
@@ -76,7 +86,7 @@ bool config_is_known(enum config_section_id section, struct span name);
 /* "at top level", "in listen". */
 const char *config_section_where(enum config_section_id section);
 
-#define CONFIG_HINT_TEXT 320
+#define CONFIG_HINT_TEXT 400
 /*
  * How to go on after an unknown name, to be put behind "unknown key 'x' in listen": "; did you mean
  * 'y'?",
@@ -85,7 +95,7 @@ const char *config_section_where(enum config_section_id section);
 char *config_unknown_hint(enum config_section_id section, struct span name,
 			  char out[CONFIG_HINT_TEXT]);
 
-/* Checks of texts, config_text.c. */
+/* Checks of texts, config_text.c and config_text_proxy.c. */
 void config_check_user(const char *text, char *why, size_t size);
 void config_check_control(const char *text, char *why, size_t size);
 void config_check_pin(const char *text, char *why, size_t size);
@@ -97,5 +107,14 @@ void config_check_server(const char *text, char *why, size_t size);
 void config_check_file_name(const char *text, char *why, size_t size);
 void config_check_prefix(const char *text, char *why, size_t size);
 void config_check_site_name(const char *text, char *why, size_t size);
+void config_check_upstream_name(const char *text, char *why, size_t size);
+void config_check_hash(const char *text, char *why, size_t size);
+void config_check_target(const char *text, char *why, size_t size);
+void config_check_rewrite(const char *text, char *why, size_t size);
+void config_check_host(const char *text, char *why, size_t size);
+void config_check_field_line(const char *text, char *why, size_t size);
+void config_check_field_name(const char *text, char *why, size_t size);
+void config_check_network(const char *text, char *why, size_t size);
+void config_check_resolver(const char *text, char *why, size_t size);
 
 #endif

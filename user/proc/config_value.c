@@ -122,6 +122,30 @@ static int set_number(const struct config_key *key, void *base, const char *text
 	return r;
 }
 
+/* "200-299", or "200" for just that one. */
+static int set_range(const struct config_key *key, void *base, const char *text, char *why)
+{
+	const char *dash = strchr(text, '-');
+	size_t len = dash ? (size_t)(dash - text) : strlen(text);
+	struct span last = dash ? span_str(dash + 1) : span_of(text, len);
+	uint64_t from = 0, to = 0;
+
+	if (span_to_u64(span_of(text, len), &from) || span_to_u64(last, &to))
+		snprintf(why, CONFIG_WHY_TEXT, "is neither a number nor two, such as %s",
+			 key->initial);
+	else if (from < key->min || to > key->max)
+		snprintf(why, CONFIG_WHY_TEXT, "is out of range");
+	else if (from > to)
+		snprintf(why, CONFIG_WHY_TEXT, "ends before it begins");
+	if (*why) {
+		add_range(key, why);
+		return -EINVAL;
+	}
+	*(unsigned *)field_of(key, base) = (unsigned)from;
+	*(unsigned *)((char *)base + key->count_offset) = (unsigned)to;
+	return 0;
+}
+
 static int set_bool(const struct config_key *key, void *base, const char *text, char *why)
 {
 	static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
@@ -245,6 +269,8 @@ int config_value_set(const struct config_key *key, void *base, const char *text,
 	case KIND_TEXT:
 	case KIND_HANDLER:
 		return set_text(key, base, text, why);
+	case KIND_RANGE:
+		return set_range(key, base, text, why);
 	case KIND_LIST:
 		return config_value_add(key, base, text, why);
 	}

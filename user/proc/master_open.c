@@ -73,6 +73,7 @@ static int open_listener(struct master *m, const struct config_listen *conf)
 			log_error("cannot %s '%s': %s", step, conf->text, strerror(-err));
 		return err;
 	}
+	l->has_proxy_header = conf->has_proxy_protocol;
 	m->listener_count++;
 	if (steer_is_active(m->steer) && !l->is_steered) {
 		if (m->config->steering.is_required) {

@@ -14,12 +14,13 @@ static bool is_for_good(int err)
 	return err != -ECONNABORTED && err != -EPROTO;
 }
 
-static void take(struct acceptor *a, struct steer_slot *from, int fd, const union sock_addr *peer)
+static void take(struct acceptor *a, struct steer_slot *from, int fd, const union sock_addr *peer,
+		 bool has_proxy_header)
 {
 	a->stats->accepted++;
 	a->stats->rescued++;
-	steer_rescued(a->slot, from);
-	if (server_add(a->server, fd, peer) < 0) {
+	steer_rescued(a->steer, a->slot, from, a->loop->now_ns);
+	if (server_add(a->server, fd, peer, has_proxy_header) < 0) {
 		a->stats->accept_errors++;
 		a->stats->closed[CLOSE_MEMORY]++;
 		steer_closed(a->slot);
@@ -41,7 +42,7 @@ unsigned rescue_take(struct acceptor *a, const struct rescue_order *order, int l
 		int fd = sock_accept(listen_fd, &peer);
 
 		if (fd >= 0) {
-			take(a, from, fd, &peer);
+			take(a, from, fd, &peer, order->has_proxy_header);
 			taken++;
 		} else if (is_for_good(fd)) {
 			break;

@@ -17,7 +17,7 @@
 
 struct rescue_order { /* and the listening socket */
 	char type;    /* CHANNEL_RESCUE */
-	char spare;
+	bool has_proxy_header; /* of its connections (listener.h) */
 	uint16_t slot;	/* whose queue */
 	uint16_t count; /* connections to take at most */
 };

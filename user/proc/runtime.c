@@ -9,6 +9,7 @@
 #include "app/static.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/runtime_internal.h"
 
 static uint64_t now_ms(void *ctx)
 {
@@ -73,7 +74,9 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 	case ROUTE_REDIRECT:
 		return build_redirect(route, ret);
 	case ROUTE_PROXY:
-		break;
+		ret->ops = &proxy_ops;
+		ret->on_free = proxy_route_free;
+		return runtime_build_proxy(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -145,7 +148,7 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	rt->cache = new_cache(rt, file_limit);
 	if (!rt->sites || !rt->cache)
 		goto fail;
-	err = 0;
+	err = runtime_open_proxy(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
 	if (err)
@@ -163,6 +166,7 @@ void runtime_free(struct runtime *rt)
 	if (!rt)
 		return;
 	site_table_free(rt->sites);
+	runtime_close_proxy(rt);
 	file_cache_free(rt->cache);
 	mime_unload();
 	free(rt);

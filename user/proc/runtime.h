@@ -7,15 +7,24 @@
 #define SLUICE_PROC_RUNTIME_H
 
 #include "http/route.h"
+#include "net/cidr.h"
 #include "net/loop.h"
 #include "proc/config.h"
 
 struct file_cache;
+struct proxy;
+struct proxy_group;
 
 struct runtime {
 	const struct config *config;	/* not owned */
 	struct site_table *sites;
 	struct file_cache *cache;
+	struct proxy *proxy;		/* NULL: no upstream is configured */
+	struct upstream **upstreams;	/* in the order of the configuration */
+	struct proxy_group **groups;	/* likewise */
+	unsigned upstream_count;
+	struct cidr_set trusted;
+	bool is_started;
 	const struct loop *loop;	/* of the worker; NULL until it has one */
 };
 
@@ -24,6 +33,15 @@ struct runtime {
  * 0 or -errno; what could not be built has then been logged with its place in the file.
  */
 int runtime_new(const struct config *config, unsigned file_limit, struct runtime **ret_runtime);
+/* In the worker, before its first connection. */
+void runtime_start(struct runtime *rt, struct loop *loop, const struct upstream_table *table, unsigned worker,
+		   unsigned file_limit);
+/* Idle connections to servers are closed, others when their requests have ended. */
+void runtime_drain(struct runtime *rt);
+/* In the worker, when every session is gone. */
+void runtime_stop(struct runtime *rt);
+/* The largest content that any route takes, in bytes. */
+uint64_t runtime_body_max(const struct runtime *rt);
 void runtime_free(struct runtime *rt);
 
 #endif

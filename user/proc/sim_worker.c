@@ -72,7 +72,8 @@ static void take_over(struct sim *sim, uint32_t conn, uint32_t reserved_in)
 	slot->accepted++;
 	slot->pending++;
 	if (sim->reserves)
-		sim->slots[reserved_in].resv = steer_resv_cancel(sim->slots[reserved_in].resv);
+		sim->slots[reserved_in].resv = steer_resv_cancel(
+			sim->slots[reserved_in].resv, steer_epoch(sim->now_ns, sim->steer.bucket_ns));
 	fifo_put(sim, &sim->workers[i].work_queue, conn);
 }
 

@@ -84,10 +84,13 @@ static unsigned count_healthy(struct watch *w, unsigned slot, bool may_be_draine
 }
 
 /* One queue among `count` siblings, each of which gets an equal share. */
-static void share_queue(struct watch *w, unsigned slot, int listen_fd, unsigned count,
+static void share_queue(struct watch *w, unsigned slot, const struct listener *l, unsigned count,
 			bool may_be_drained)
 {
-	struct rescue_order order = {.type = CHANNEL_RESCUE, .slot = (uint16_t)slot};
+	struct rescue_order order = {.type = CHANNEL_RESCUE,
+				     .has_proxy_header = l->has_proxy_header,
+				     .slot = (uint16_t)slot};
+	int listen_fd = l->fds[slot];
 	unsigned left = queue_len(listen_fd);
 
 	order.count = (uint16_t)MIN((left + count - 1) / count, UINT16_MAX);
@@ -124,7 +127,7 @@ static void share_out(struct watch *w, unsigned slot)
 	if (may_be_drained)
 		count = count_healthy(w, slot, true);
 	for (unsigned i = 0; count && i < w->listener_count; i++)
-		share_queue(w, slot, w->listeners[i].fds[slot], count, may_be_drained);
+		share_queue(w, slot, &w->listeners[i], count, may_be_drained);
 }
 
 /* Judging ----------------------------------------------------------------------------------- */

@@ -121,6 +121,7 @@ static void drain(struct worker *w)
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
+	runtime_drain(w->opt->runtime);
 	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
 	stop_if_empty(w);
 }
@@ -208,6 +209,7 @@ static void fill_server(struct worker *w)
 	srv->on_session_closed = on_session_closed;
 	srv->on_request_done = w->opt->log_fd >= 0 ? on_request_done : NULL;
 	server_init(srv, c->server_name);
+	server_allow_body(srv, runtime_body_max(w->opt->runtime));
 }
 
 static unsigned connection_limit(const struct worker_options *opt)
@@ -223,20 +225,23 @@ static unsigned connection_limit(const struct worker_options *opt)
 static int start_acceptor(struct worker *w)
 {
 	const struct worker_options *opt = w->opt;
-	int *fds = calloc(opt->listener_count, sizeof(*fds));
+	struct acceptor_source *sources = calloc(opt->listener_count, sizeof(*sources));
 	int err;
 
-	if (!fds)
+	if (!sources)
 		return -ENOMEM;
-	for (unsigned i = 0; i < opt->listener_count; i++)
-		fds[i] = opt->listeners[i].fds[opt->slot];
+	for (unsigned i = 0; i < opt->listener_count; i++) {
+		sources[i].fd = opt->listeners[i].fds[opt->slot];
+		sources[i].has_proxy_header = opt->listeners[i].has_proxy_header;
+	}
 	w->acceptor.loop = &w->loop;
 	w->acceptor.server = &w->server;
+	w->acceptor.steer = w->opt->steer;
 	w->acceptor.slot = w->slot;
 	w->acceptor.stats = opt->stats;
 	w->acceptor.max_count = connection_limit(opt);
-	err = acceptor_start(&w->acceptor, fds, opt->listener_count);
-	free(fds);
+	err = acceptor_start(&w->acceptor, sources, opt->listener_count);
+	free(sources);
 	return err;
 }
 
@@ -259,7 +264,7 @@ static int start(struct worker *w)
 		return err;
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
-	w->opt->runtime->loop = &w->loop;
+	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
 	timer_init(&w->log_timer, on_log_timer);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
@@ -284,6 +289,7 @@ static void finish(struct worker *w)
 	acceptor_drain(&w->acceptor);
 	rebalancer_stop(&w->rebalancer, &w->loop);
 	server_close_all(&w->server, CLOSE_DRAIN);
+	runtime_stop(w->opt->runtime);
 	if (w->opt->log_fd >= 0) {
 		logfile_close(&w->log);
 		note_lost(w);

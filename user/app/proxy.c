@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life of a proxied request: asking for a server, failing, trying another, waiting, the end.  States in
+ * proxy_internal.h.
+ *
+ * Repeating: a request goes to another server as long as nothing of its content has left the session and no reply has
+ * begun; after a failure to connect always, after it was sent only if it may be repeated (RFC 9110 9.2.2), and within
+ * the budget of the group.  One that died on a kept connection before any answer is repeated once on a fresh one, which
+ * is no fault of the server's (RFC 9112 9.3.1) and costs no budget.
+ */
+#include <stdlib.h>
+
+#include "app/proxy_internal.h"
+#include "base/clock.h"
+#include "base/err.h"
+
+#define KEEP_CALLS	256u
+#define KEEP_BUFFERS	512u
+#define BUFFER_SIZE	32768u
+#define PIPE_SIZE	(256u * 1024)
+#define KEEP_PIPES	32u
+#define RETRY_PRICE	100u
+#define RETRY_CREDIT	(10u * RETRY_PRICE)	/* always some, and never more than a burst */
+
+static void ask(struct proxy_call *c);
+
+/* The end of a call --------------------------------------------------------------------------------------------- */
+
+void call_free(struct proxy_call *c)
+{
+	struct proxy *p = call_proxy(c);
+
+	loop_timer_stop(p->loop, &c->timer);
+	job_cancel(&c->job);
+	output_clear(&c->out);
+	if (c->up)
+		hold_put(&c->up->hold);
+	if (c->down)
+		hold_put(&c->down->hold);
+	if (c->in)
+		pool_put(&p->buffers, c->in);
+	c->reply->ctx = NULL;
+	c->reply->request_trailers = NULL;
+	pool_put(&p->calls, c);
+}
+
+void call_fail(struct proxy_call *c, unsigned status, const char *why, enum upstream_outcome outcome)
+{
+	struct reply *reply = c->reply;
+
+	if (c->lease.conn)
+		upstream_release(&c->lease, outcome, false);
+	else
+		upstream_cancel(&c->lease);
+	reply->why = why;
+	if (reply->is_begun) {
+		call_free(c);
+		reply_abort(reply);
+		return;
+	}
+	/* What the client still sends is content of a request that has failed: no connection is worth reading it all. */
+	if (c->req->framing != BODY_NONE && !c->is_sent)
+		reply->must_close = true;
+	call_free(c);
+	reply->field_count = 0;
+	reply_status_page(reply, status);
+}
+
+void call_finish(struct proxy_call *c)
+{
+	struct reply *reply = c->reply;
+	bool is_reusable = c->res.is_keep_alive && c->is_sent && output_is_empty(&c->out) &&
+			   !c->is_send_dead && c->in_start == c->in_end;
+	char memory[PROXY_TRAILERS_SIZE];
+	struct buf trailers;
+
+	buf_init(&trailers, memory, sizeof(memory));
+	if (!c->trailers.is_truncated)
+		proxy_filter_trailers(buf_span(&c->trailers), &trailers);
+	upstream_release(&c->lease, c->res.status >= 500 ? OUTCOME_ERROR : OUTCOME_OK, is_reusable);
+	reply->trailers = buf_span(&trailers);
+	call_free(c);
+	reply_end(reply);
+}
+
+static void proxy_on_abort(struct request *req, struct reply *reply)
+{
+	struct proxy_call *c = reply->ctx;
+
+	if (!c)
+		return;
+	upstream_cancel(&c->lease);
+	call_free(c);
+}
+
+/* Repeating ----------------------------------------------------------------------------------------------------- */
+
+/* RFC 9110 9.2.2 */
+static bool is_idempotent(enum http_method method)
+{
+	switch (method) {
+	case METHOD_GET:
+	case METHOD_HEAD:
+	case METHOD_PUT:
+	case METHOD_DELETE:
+	case METHOD_OPTIONS:
+	case METHOD_TRACE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool may_repeat(const struct proxy_call *c)
+{
+	switch (c->route->repeat) {
+	case PROXY_REPEAT_ALWAYS:
+		return true;
+	case PROXY_REPEAT_IDEMPOTENT:
+		return is_idempotent(c->req->method);
+	default:
+		return false;
+	}
+}
+
+static bool take_credit(struct proxy_group *g)
+{
+	if (g->retry_credit < RETRY_PRICE)
+		return false;
+	g->retry_credit -= RETRY_PRICE;
+	return true;
+}
+
+static void clear_attempt(struct proxy_call *c)
+{
+	struct proxy *p = call_proxy(c);
+
+	output_clear(&c->out);
+	c->in_start = c->in_end = 0;
+	c->is_sent = c->is_send_dead = c->is_blocked = false;
+	c->has_upgrade = false;
+	c->due_ms = UINT64_MAX;
+	loop_timer_stop(p->loop, &c->timer);
+	job_cancel(&c->job);
+}
+
+bool call_try_again(struct proxy_call *c, const char *why, enum upstream_outcome outcome)
+{
+	bool was_reused = upstream_is_reused(&c->lease);
+	bool has_connected = c->lease.conn != NULL;
+
+	if (c->reply->is_begun || c->has_taken_body || c->interim_count)
+		return false;
+	if (has_connected && !may_repeat(c))
+		return false;
+	if (was_reused && !c->has_retried_reused && outcome != OUTCOME_TIMEOUT) {
+		c->has_retried_reused = true;
+		c->lease.is_fresh = true;
+		outcome = OUTCOME_NEUTRAL;
+		/* It is the same attempt still. */
+		c->tries--;
+	} else if (c->tries >= c->route->tries || !take_credit(c->route->group)) {
+		return false;
+	}
+	if (has_connected)
+		upstream_release(&c->lease, outcome, false);
+	clear_attempt(c);
+	ask(c);
+	return true;
+}
+
+/* Time ---------------------------------------------------------------------------------------------------------- */
+
+static void on_timer(struct timer *timer)
+{
+	struct proxy_call *c = container_of(timer, struct proxy_call, timer);
+	struct reply *reply = c->reply;
+	uint64_t now_ms = call_proxy(c)->loop->now_ms;
+	uint64_t due_ms = MIN(c->due_ms, c->total_due_ms);
+
+	if (now_ms < due_ms) {
+		if (due_ms != UINT64_MAX)
+			loop_timer_start(call_proxy(c)->loop, &c->timer, due_ms - now_ms);
+		return;
+	}
+	call_fail(c, 504, c->total_due_ms <= now_ms ? "total_timeout" : c->due_why, OUTCOME_TIMEOUT);
+	reply_run(reply);
+}
+
+static void wait_for(struct proxy_call *c, uint64_t ms, const char *why)
+{
+	c->due_ms = ms ? call_proxy(c)->loop->now_ms + ms : UINT64_MAX;
+	c->due_why = why;
+}
+
+/*
+ * The due time moves with each piece, the timer only when it has to fire earlier than it would: most never fire, and the
+ * wheel is left alone.
+ */
+void call_settle(struct proxy_call *c)
+{
+	struct loop *loop = call_proxy(c)->loop;
+	uint64_t due_ms;
+
+	if (c->state == CALL_ASKING || c->state == CALL_UPGRADED || c->is_held)
+		c->due_ms = UINT64_MAX;
+	else if (c->state == CALL_BODY)
+		wait_for(c, c->route->between_ms, "between_timeout");
+	else if (c->is_sent && output_is_empty(&c->out))
+		wait_for(c, c->route->first_byte_ms, "first_byte_timeout");
+	else if (c->is_blocked)
+		wait_for(c, c->route->between_ms, "send_timeout");
+	else
+		c->due_ms = UINT64_MAX;	/* it is the client that keeps us waiting: the session's timers are about that */
+	due_ms = MIN(c->due_ms, c->total_due_ms);
+	if (due_ms == UINT64_MAX)
+		return;
+	if (!timer_is_active(&c->timer) || c->timer.expires_ms > due_ms)
+		loop_timer_start(loop, &c->timer, due_ms > loop->now_ms ? due_ms - loop->now_ms : 0);
+}
+
+/* Asking -------------------------------------------------------------------------------------------------------- */
+
+static void note_server(struct proxy_call *c)
+{
+	struct reply_origin *o = &c->reply->origin;
+	char text[UPSTREAM_ADDRESS_TEXT];
+
+	snprintf(o->server, sizeof(o->server), "%s", upstream_lease_address(&c->lease, text));
+	o->tries = c->tries;
+	o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
+}
+
+static void on_connected(struct upstream_lease *lease)
+{
+	struct proxy_call *c = container_of(lease, struct proxy_call, lease);
+	struct reply *reply = c->reply;
+
+	/*
+	 * A kept connection may have been closed in this very moment.  A request that must not be repeated would be lost
+	 * then, so it is looked at once more; what is left is the time the FIN takes to come.
+	 */
+	if (upstream_is_reused(lease) && !may_repeat(c) && !sock_is_quiet(lease->conn->conn.io.fd)) {
+		upstream_release(lease, OUTCOME_NEUTRAL, false);
+		lease->is_fresh = true;
+		upstream_acquire(c->route->group->upstream, lease);
+		return;
+	}
+	note_server(c);
+	c->state = CALL_HEAD;
+	c->is_blocked = false;
+	response_reset(&c->parser, &c->res, c->req->method);
+	c->parser.trailers = &c->trailers;
+	call_send_head(c);
+	reply_run(reply);
+}
+
+static unsigned status_of(enum upstream_failure why)
+{
+	switch (why) {
+	case UPSTREAM_REFUSED:
+		return 502;
+	case UPSTREAM_CONNECT_TIMEOUT:
+	case UPSTREAM_QUEUE_TIMEOUT:
+		return 504;
+	default:
+		return 503;
+	}
+}
+
+static void on_failed(struct upstream_lease *lease, enum upstream_failure why)
+{
+	struct proxy_call *c = container_of(lease, struct proxy_call, lease);
+	struct reply *reply = c->reply;
+	const char *name = upstream_failure_name(why);
+
+	if ((why == UPSTREAM_REFUSED || why == UPSTREAM_CONNECT_TIMEOUT) &&
+	    call_try_again(c, name, OUTCOME_FAILED))
+		return;
+	call_fail(c, status_of(why), name, OUTCOME_FAILED);
+	reply_run(reply);
+}
+
+static void on_ready(struct upstream_lease *lease)
+{
+	struct proxy_call *c = container_of(lease, struct proxy_call, lease);
+	struct reply *reply = c->reply;
+
+	if (c->lease.conn->conn.is_writable)
+		c->is_blocked = false;
+	if (!c->is_blocked && !output_is_empty(&c->out))
+		call_flush(c);
+	if (call_receive(c))
+		call_settle(c);
+	reply_run(reply);
+}
+
+static void on_job(struct job *j)
+{
+	on_ready(&container_of(j, struct proxy_call, job)->lease);
+}
+
+static void ask(struct proxy_call *c)
+{
+	c->state = CALL_ASKING;
+	c->tries++;
+	c->lease.connect_ms = c->route->connect_ms;
+	call_settle(c);
+	upstream_acquire(c->route->group->upstream, &c->lease);
+}
+
+/* Requests ------------------------------------------------------------------------------------------------------ */
+
+static struct proxy_call *call_new(struct proxy_route *route, struct request *req, struct reply *reply)
+{
+	struct proxy *p = route->group->proxy;
+	struct proxy_call *c = pool_get(&p->calls);
+
+	if (!c)
+		return NULL;
+	/* Response and trailer memory are written before they are read. */
+	memset(c, 0, offsetof(struct proxy_call, parser));
+	c->in = pool_get(&p->buffers);
+	if (!c->in) {
+		pool_put(&p->calls, c);
+		return NULL;
+	}
+	c->route = route;
+	c->req = req;
+	c->reply = reply;
+	c->began_ns = p->loop->now_ns;
+	c->due_ms = UINT64_MAX;
+	c->total_due_ms = route->total_ms ? p->loop->now_ms + route->total_ms : UINT64_MAX;
+	output_init(&c->out, &p->buffers);
+	timer_init(&c->timer, on_timer);
+	job_init(&c->job, on_job);
+	response_init(&c->parser, &p->limits);
+	c->res.status = 0;
+	buf_init(&c->trailers, c->trailer_memory, sizeof(c->trailer_memory));
+	buf_init(&c->request_trailers, c->request_trailer_memory, sizeof(c->request_trailer_memory));
+	upstream_lease_init(&c->lease);
+	c->lease.on_connected = on_connected;
+	c->lease.on_failed = on_failed;
+	c->lease.on_ready = on_ready;
+	c->lease.is_lone = route->group->send_header != PROXY_SEND_NONE;
+	return c;
+}
+
+static void proxy_on_request(struct request *req, struct reply *reply, void *conf)
+{
+	struct proxy_route *route = conf;
+	struct proxy_group *g = route->group;
+	struct proxy_call *c = call_new(route, req, reply);
+
+	if (!c) {
+		reply->why = "no_memory";
+		reply_status_page(reply, 503);
+		return;
+	}
+	reply->ctx = c;
+	reply->request_trailers = &c->request_trailers;
+	g->retry_credit = MIN(g->retry_credit + g->retry_percent, RETRY_CREDIT);
+	c->lease.key = proxy_hash_key(g, req);
+	if (req->framing != BODY_NONE) {
+		c->is_paused = true;
+		reply_pause_body(reply, true);
+	}
+	/* May answer, or fail, before it returns. */
+	ask(c);
+}
+
+static void proxy_on_writable(struct request *req, struct reply *reply)
+{
+	struct proxy_call *c = reply->ctx;
+
+	if (!c || !c->is_held || reply_queued(reply) > PROXY_LOW_WATER)
+		return;
+	c->is_held = false;
+	if (call_receive(c))
+		call_settle(c);
+}
+
+static uint64_t proxy_body_max(const void *conf)
+{
+	return ((const struct proxy_route *)conf)->body_max;
+}
+
+const struct handler_ops proxy_ops = {
+	.name = "proxy",
+	.on_request = proxy_on_request,
+	.on_body = proxy_on_body,
+	.on_body_ready = proxy_on_body_ready,
+	.on_body_pause = proxy_on_body_pause,
+	.on_writable = proxy_on_writable,
+	.on_abort = proxy_on_abort,
+	.body_max = proxy_body_max,
+	.takes_any_method = true,
+	.relays_continue = true,
+};
+
+/* Pipes --------------------------------------------------------------------------------------------------------- */
+
+static void on_pipe_release(struct hold *h)
+{
+	struct relay_pipe *r = container_of(h, struct relay_pipe, hold);
+
+	pipe_put(&r->proxy->pipes, r->pipe);
+	free(r);
+}
+
+struct relay_pipe *relay_pipe_new(struct proxy *p)
+{
+	struct relay_pipe *r = malloc(sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->proxy = p;
+	r->pipe = pipe_get(&p->pipes);
+	if (!r->pipe) {
+		free(r);
+		return NULL;
+	}
+	hold_init(&r->hold, on_pipe_release);
+	return r;
+}
+
+/* Set-up -------------------------------------------------------------------------------------------------------- */
+
+int proxy_new(size_t head_max, const struct cidr_set *trusted, struct proxy **ret_proxy)
+{
+	struct proxy *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->trusted = trusted;
+	p->limits = (struct parse_limits){
+		.request_line_max = 8192,
+		.head_max = MIN(head_max, (size_t)BUFFER_SIZE),
+		.field_max = RESPONSE_FIELDS_MAX,
+		.body_max = UINT64_MAX,
+	};
+	list_init(&p->groups);
+	pool_init(&p->calls, sizeof(struct proxy_call), KEEP_CALLS, 0);
+	pool_init(&p->buffers, BUFFER_SIZE, KEEP_BUFFERS, 0);
+	*ret_proxy = p;
+	return 0;
+}
+
+void proxy_free(struct proxy *p)
+{
+	struct list *node;
+
+	if (!p)
+		return;
+	while ((node = list_pop_front(&p->groups))) {
+		struct proxy_group *g = container_of(node, struct proxy_group, node);
+
+		free(g->hash_name);
+		free(g);
+	}
+	pool_fini(&p->calls);
+	pool_fini(&p->buffers);
+	free(p);
+}
+
+int proxy_group_new(struct proxy *p, const struct proxy_group_options *opt, struct proxy_group **ret_group)
+{
+	struct proxy_group *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return -ENOMEM;
+	g->proxy = p;
+	g->upstream = opt->upstream;
+	g->hash = opt->hash;
+	g->send_header = opt->send_header;
+	g->retry_percent = opt->retry_percent;
+	g->retry_credit = RETRY_CREDIT;
+	g->hash_name = opt->hash_name ? strdup(opt->hash_name) : NULL;
+	if (opt->hash_name && !g->hash_name) {
+		free(g);
+		return -ENOMEM;
+	}
+	list_push_back(&p->groups, &g->node);
+	*ret_group = g;
+	return 0;
+}
+
+void proxy_start(struct proxy *p, struct loop *loop, unsigned pipe_max)
+{
+	p->loop = loop;
+	pipe_pool_init(&p->pipes, PIPE_SIZE, KEEP_PIPES, pipe_max);
+}
+
+void proxy_stop(struct proxy *p)
+{
+	pipe_pool_fini(&p->pipes);
+}
+
+int proxy_route_new(const struct proxy_route_options *opt, void **ret_conf)
+{
+	struct proxy_route *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->group = opt->group;
+	r->prefix = strndup(opt->prefix.ptr, opt->prefix.len);
+	r->rewrite = opt->rewrite ? strdup(opt->rewrite) : NULL;
+	r->host = strdup(opt->host);
+	r->is_host_client = strcmp(opt->host, "client") == 0;
+	r->is_host_server = strcmp(opt->host, "server") == 0;
+	r->connect_ms = opt->connect_ms;
+	r->first_byte_ms = opt->first_byte_ms;
+	r->between_ms = opt->between_ms;
+	r->total_ms = opt->total_ms;
+	r->tunnel_ms = opt->tunnel_ms;
+	r->repeat = opt->repeat;
+	r->tries = opt->tries;
+	r->body_max = opt->body_max;
+	err = proxy_rules_init(&r->request_rules, &opt->request_set, &opt->request_add, &opt->request_remove);
+	if (!err)
+		err = proxy_rules_init(&r->response_rules, &opt->response_set, &opt->response_add,
+				       &opt->response_remove);
+	if (!err && (!r->prefix || !r->host || (opt->rewrite && !r->rewrite)))
+		err = -ENOMEM;
+	if (err)
+		proxy_route_free(r);
+	else
+		*ret_conf = r;
+	return err;
+}
+
+void proxy_route_free(void *conf)
+{
+	struct proxy_route *r = conf;
+
+	if (!r)
+		return;
+	free(r->prefix);
+	free(r->rewrite);
+	free(r->host);
+	proxy_rules_fini(&r->request_rules);
+	proxy_rules_fini(&r->response_rules);
+	free(r);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the builder share.  Included by them alone. */
+#ifndef SLUICE_PROC_CONFIG_BUILD_PART_H
+#define SLUICE_PROC_CONFIG_BUILD_PART_H
+
+#include "proc/config_confuse.h"
+#include "proc/config_schema.h"
+
+/* Every key but the handlers, which want more than one look.  0 or -ENOMEM. */
+int build_keys(struct config_faults *f, cfg_t *section, enum config_section_id id, void *base);
+/*
+ * Title and place of a section.  *ret_title is the caller's to free; "" where the title was faulty,
+ * which the scanner has reported: build_has_title() tells that from one that is empty.  0 or
+ * -ENOMEM.
+ */
+int build_title(const struct config *c, cfg_t *section, char **ret_title,
+		struct config_place *ret_place);
+/* Of a section that takes no title: was it written? */
+bool build_has_title(cfg_t *section);
+bool build_is_same_address(const union sock_addr *a, const union sock_addr *b);
+/* config_check_proxy.c: of config_check() what is about upstreams and routes to them. */
+void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* Every upstream, and the numbers of their endpoints.  0 or -ENOMEM. */
+int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Between runtime.c and runtime_proxy.c. */
+#ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
+#define SLUICE_PROC_RUNTIME_INTERNAL_H
+
+#include "app/proxy.h"
+#include "proc/runtime.h"
+
+#define PROXY_HEAD_MAX 32768u	/* bytes of a response's head */
+
+/* Upstreams before the routes that name them; 0 or -errno.  Half-open is closed by the other. */
+int runtime_open_proxy(struct runtime *rt);
+/* After the routes are gone. */
+void runtime_close_proxy(struct runtime *rt);
+int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+#endif
