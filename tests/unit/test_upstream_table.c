@@ -290,6 +290,7 @@ static void upstream_table__forgets_what_a_dead_worker_had(void **state)
 	count(1, 0, 3, 4);
 	count(1, 4, 1, 1);
 	upstream_table_counters(&table, 1, 0)->requests = 77;
+	upstream_table_counters(&table, 1, 0)->queued = 5;
 	upstream_table_forget_worker(&table, 1);
 	assert_int_equal(table.endpoints[0].active, 2);
 	assert_int_equal(table.endpoints[0].connections, 5);
@@ -297,6 +298,7 @@ static void upstream_table__forgets_what_a_dead_worker_had(void **state)
 	assert_int_equal(table.endpoints[4].connections, 0);
 	assert_int_equal(upstream_table_counters(&table, 1, 0)->active, 0);
 	assert_int_equal(upstream_table_counters(&table, 1, 0)->connections, 0);
+	assert_int_equal(upstream_table_counters(&table, 1, 0)->queued, 0);
 	/* Counters only grow. */
 	assert_int_equal(upstream_table_counters(&table, 1, 0)->requests, 77);
 	upstream_table_forget_worker(&table, 1);
