@@ -545,7 +545,7 @@ good("two X-Forwarded-For", head("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7
 
 # --- Upgrade and Expect (RFC 9110 7.8, 10.1.1) ---
 
-good("an upgrade that the back end refuses", head("Connection: upgrade\r\nUpgrade: websocket\r\n") + AFTER,
+good("an upgrade that the back end refuses", head("Connection: upgrade\r\nUpgrade: chat\r\n") + AFTER,
      [GET_P, GET_AFTER], "9110 7.8")
 good("h2c", head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n") + AFTER,
      [GET_P, GET_AFTER], "9110 7.8", fields={"HTTP2-Settings": None, "Upgrade": None})

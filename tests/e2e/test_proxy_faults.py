@@ -504,11 +504,12 @@ def test_frozen_server_under_load():
     """SIGSTOP: the kernel still accepts, nobody answers.  No request waits longer than its time."""
     with BackendProcess("one") as one, BackendProcess("two") as two:
         route = {"first_byte_timeout": "400ms", "connect_timeout": "400ms"}
-        with proxy([one, two], route, upstream_keys={"fails": 1, "eject_time": "5s"}) as s:
+        with proxy([one, two], route, upstream_keys={"balance": "rr", "fails": 1, "eject_time": "5s"}) as s:
             load = Load(s.address())
             load.wait(60)
             one.freeze()
             try:
+                wait_for(lambda: any(r[2] == 504 for r in load.results), "one waits in vain")
                 load.wait(300)
             finally:
                 one.thaw()
