@@ -156,6 +156,8 @@ bool call_try_again(struct proxy_call *c, const char *why, enum upstream_outcome
 		c->has_retried_reused = true;
 		c->lease.is_fresh = true;
 		outcome = OUTCOME_NEUTRAL;
+		/* It is the same attempt still. */
+		c->tries--;
 	} else if (c->tries >= c->route->tries || !take_credit(c->route->group)) {
 		return false;
 	}
