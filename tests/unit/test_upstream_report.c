@@ -161,7 +161,26 @@ static void upstream_report__sums_the_workers(void **state)
 	table.endpoints[2].active = 3;
 	table.endpoints[2].connections = 8;
 	table.endpoints[2].ejection_count = 11;
+	for (unsigned w = 0; w < WORKERS; w++) {
+		struct upstream_counters *c = upstream_table_counters(&table, w, 2);
+
+		c->idle_closed = 20;
+		c->panics = 21;
+		c->waits = 22;
+		c->queued = 23;
+		c->queue_full = 24;
+		c->queue_timeouts = 25;
+		c->no_server = 26;
+	}
 	r = row(1, 0);
+	assert_int_equal(number_at(r, "idle_closed"), 40);
+	assert_int_equal(number_at(r, "panics"), 42);
+	assert_int_equal(number_at(r, "waits"), 44);
+	assert_int_equal(number_at(json_array_get(report, 1), "queued"), 46);
+	assert_int_equal(number_at(json_array_get(report, 1), "queue_full"), 48);
+	assert_int_equal(number_at(json_array_get(report, 1), "queue_timeouts"), 50);
+	assert_int_equal(number_at(json_array_get(report, 1), "no_server"), 52);
+	assert_int_equal(number_at(json_array_get(report, 0), "queued"), 0);
 	assert_int_equal(number_at(r, "requests"), 20);
 	assert_int_equal(number_at(r, "connects"), 8);
 	assert_int_equal(number_at(r, "reuses"), 12);

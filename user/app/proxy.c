@@ -14,7 +14,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-#define KEEP_CALLS	64u
+#define KEEP_CALLS	256u
+#define KEEP_BUFFERS	512u
 #define BUFFER_SIZE	32768u
 #define PIPE_SIZE	(256u * 1024)
 #define KEEP_PIPES	32u
@@ -440,7 +441,7 @@ int proxy_new(size_t head_max, const struct cidr_set *trusted, struct proxy **re
 	};
 	list_init(&p->groups);
 	pool_init(&p->calls, sizeof(struct proxy_call), KEEP_CALLS, 0);
-	pool_init(&p->buffers, BUFFER_SIZE, KEEP_CALLS, 0);
+	pool_init(&p->buffers, BUFFER_SIZE, KEEP_BUFFERS, 0);
 	*ret_proxy = p;
 	return 0;
 }

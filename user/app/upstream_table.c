@@ -152,5 +152,7 @@ void upstream_table_forget_worker(struct upstream_table *t, unsigned worker)
 
 		take_off(&t->endpoints[i].active, &c->active);
 		take_off(&t->endpoints[i].connections, &c->connections);
+		/* Who waited in its queue has gone with it. */
+		__atomic_store_n(&c->queued, 0, __ATOMIC_RELAXED);
 	}
 }

@@ -4,6 +4,7 @@
 #define SLUICE_PROC_MONITOR_IMPL_H
 
 #include "app/health.h"
+#include "net/proxy_header.h"
 #include "net/resolve.h"
 #include "proc/monitor.h"
 
@@ -27,6 +28,7 @@ struct monitor_server {
 	struct monitor_endpoint *endpoints;
 	struct health_options check;
 	char host[RESOLVE_NAME_MAX + 8];	/* of check */
+	char preamble[PROXY_HEADER_WRITE_MAX];	/* of check */
 	struct resolve question;
 	struct timer again;			/* the next question */
 	unsigned failures;			/* in a row */

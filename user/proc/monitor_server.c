@@ -104,14 +104,17 @@ static void fill_host(struct monitor_server *s)
 	}
 }
 
-static struct span preamble_of(enum proxy_protocol kind)
+/* Nobody stands behind a check. */
+static struct span write_preamble(struct monitor_server *s)
 {
-	/* Both say that nobody stands behind the connection: v1 UNKNOWN, v2 LOCAL. */
-	if (kind == PROXY_PROTOCOL_V1)
-		return SPAN("PROXY UNKNOWN\r\n");
-	if (kind == PROXY_PROTOCOL_V2)
-		return SPAN("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
-	return span_of(NULL, 0);
+	struct buf b;
+
+	buf_init(&b, s->preamble, sizeof(s->preamble));
+	if (s->upstream->send_proxy == PROXY_PROTOCOL_V1)
+		proxy_header_write_v1(&b, NULL, NULL);
+	else if (s->upstream->send_proxy == PROXY_PROTOCOL_V2)
+		proxy_header_write_v2(&b, NULL, NULL);
+	return buf_span(&b);
 }
 
 static void fill_check(struct monitor_server *s)
@@ -129,7 +132,7 @@ static void fill_check(struct monitor_server *s)
 		.timeout_ms = c->timeout,
 		.rise = MAX(c->rise, 1u),
 		.fall = MAX(c->fall, 1u),
-		.preamble = preamble_of(s->upstream->send_proxy),
+		.preamble = write_preamble(s),
 	};
 }
 

@@ -11,10 +11,12 @@
 #include "net/sock.h"
 
 /* Counters of the workers, shown as their sum; several fields may make one name. */
-static const struct {
+struct counter {
 	const char *name;
 	size_t offset;
-} counters[] = {
+};
+
+static const struct counter counters[] = {
 #define COUNTER(name, field) { name, offsetof(struct upstream_counters, field) }
 	COUNTER("requests", requests),
 	COUNTER("failures", failures),
@@ -26,6 +28,17 @@ static const struct {
 	COUNTER("reuses", reuses),
 	COUNTER("bytes_in", bytes_in),
 	COUNTER("bytes_out", bytes_out),
+	COUNTER("idle_closed", idle_closed),
+	COUNTER("panics", panics),
+	COUNTER("waits", waits),
+};
+
+/* Of the whole upstream, kept at its first endpoint. */
+static const struct counter upstream_counters[] = {
+	COUNTER("queued", queued),
+	COUNTER("queue_full", queue_full),
+	COUNTER("queue_timeouts", queue_timeouts),
+	COUNTER("no_server", no_server),
 #undef COUNTER
 };
 
@@ -77,6 +90,15 @@ static const char *state_name(const struct upstream_endpoint *e, bool has_addres
 	return health == HEALTH_UP ? "up" : "unknown";
 }
 
+static void add_counters(json_t *row, const struct counter *list, size_t count, const struct upstream_counters *c)
+{
+	for (size_t i = 0; i < count; i++) {
+		const void *field = (const char *)c + list[i].offset;
+
+		add_number(row, list[i].name, __atomic_load_n((const uint64_t *)field, __ATOMIC_RELAXED));
+	}
+}
+
 static void fill_counters(json_t *row, const struct upstream_table *t, unsigned endpoint)
 {
 	static const char *const classes[] = { "aborted", "1xx", "2xx", "3xx", "4xx", "5xx" };
@@ -85,8 +107,7 @@ static void fill_counters(json_t *row, const struct upstream_table *t, unsigned 
 	for (unsigned w = 0; w < t->worker_count; w++) {
 		const struct upstream_counters *c = upstream_table_counters(t, w, endpoint);
 
-		for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-			add_number(row, counters[i].name, *(const uint64_t *)((const char *)c + counters[i].offset));
+		add_counters(row, counters, ARRAY_LEN(counters), c);
 		for (size_t i = 0; i < ARRAY_LEN(classes); i++)
 			add_number(status, classes[i], c->status[i]);
 	}
@@ -146,19 +167,26 @@ static void add_server(json_t *rows, const struct config_server *s, const struct
 	json_array_append_new(rows, row_of(s, t, s->first_endpoint, &a, now_ns));
 }
 
+static json_t *upstream_json(const struct config_upstream *u, const struct upstream_table *t, uint64_t now_ns)
+{
+	json_t *rows = json_array(), *upstream;
+
+	for (unsigned i = 0; i < u->server_count; i++)
+		add_server(rows, &u->servers[i], t, now_ns);
+	upstream = json_pack("{s:o, s:s, s:o}", "name", json_text(u->name), "balance", balance_name(u->balance),
+			     "servers", rows);
+	for (unsigned w = 0; w < t->worker_count; w++)
+		add_counters(upstream, upstream_counters, ARRAY_LEN(upstream_counters),
+			     upstream_table_counters(t, w, u->servers[0].first_endpoint));
+	return upstream;
+}
+
 json_t *upstream_report_json(const struct config *c, const struct upstream_table *t, uint64_t now_ns)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; c && i < c->upstream_count; i++) {
-		const struct config_upstream *u = &c->upstreams[i];
-		json_t *rows = json_array();
-
-		for (unsigned k = 0; k < u->server_count; k++)
-			add_server(rows, &u->servers[k], t, now_ns);
-		json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "name", json_text(u->name), "balance",
-						      balance_name(u->balance), "servers", rows));
-	}
+	for (unsigned i = 0; c && i < c->upstream_count; i++)
+		json_array_append_new(list, upstream_json(&c->upstreams[i], t, now_ns));
 	return list;
 }
 

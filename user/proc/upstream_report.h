@@ -14,8 +14,8 @@
 
 /*
  * [{"name","balance","servers":[{"server","address","state","weight","backup","active","connections","requests",
- * "failures","timeouts","retries","ejections","check_error", ...}]}]: one row for each address of a server, one with
- * "address": null and the state "unresolved" where a name has none.  The caller's; NULL without memory.
+ * "failures","timeouts","retries","ejections","check_error", ...}],"queued", ...}]: one row for each address of a server,
+ * one with "address": null and the state "unresolved" where a name has none.  The caller's; NULL without memory.
  *
  * "state" is the first that is true of: "unresolved", "drained", "down" (health checks), "ejected" (by what became of
  * requests), "up", "unknown" (not checked).
