@@ -660,8 +660,8 @@ class Ignorer:
 
 
 class BackendProcess:
-    """A back end that can be stopped (SIGSTOP), killed, and started again at the same port: so it has an address that no
-    connection goes out from, which could take the port in between.
+    """A back end that can be stopped (SIGSTOP), killed, and started again at the same port: so it has an address that
+    no connection goes out from, which could take the port in between.
     """
 
     HOST = "127.0.0.6"

@@ -122,7 +122,7 @@ def test_backup():
 
 
 def test_drain():
-    with several(2, keys={"balance": "rr"}) as (address, backends, s):
+    with several(2, keys={"balance": "rr"}, workers=1) as (address, backends, s):
         with Client(address) as slow:
             slow.send(request("/slow?ms=400"))
             wait_for(lambda: any(b.heads for b in backends), "it is under way")
