@@ -307,6 +307,12 @@ for name, line in (
     ("Connection", "Connection: close"),
     ("Upgrade", "Upgrade: h2c"),
     ("X-Forwarded-For", "X-Forwarded-For: 6.6.6.6"),
+    ("X-Forwarded-Proto", "X-Forwarded-Proto: https"),
+    ("X-Forwarded-Host", "X-Forwarded-Host: evil"),
+    ("Forwarded", "Forwarded: for=6.6.6.6"),
+    ("Cookie", "Cookie: a=b"),
+    ("Authorization", "Authorization: Basic eDp5"),
+    ("Expect", "Expect: 100-continue"),
     ("Trailer", "Trailer: Content-Length"),
 ):
     good("a trailer %s" % name, trailer(line + "\r\n") + AFTER, [HELLO, GET_AFTER], "9110 6.5.1")
