@@ -82,12 +82,12 @@ uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req)
 
 /* What the server is told ---------------------------------------------------------------------------------------- */
 
-static void put_value(struct buf *b, const char *name, void (*print)(struct buf *b, const struct forwarded_hop *h),
+static inline void put_value(struct buf *b, struct span name, void (*print)(struct buf *b, const struct forwarded_hop *h),
 		      const struct forwarded_hop *hop)
 {
 	size_t start = b->len, value;
 
-	buf_add_span(b, span_str(name));
+	buf_add_span(b, name);
 	value = b->len;
 	print(b, hop);
 	if (b->len == value)
@@ -123,18 +123,15 @@ void proxy_write_forwarded(const struct proxy_call *c, struct buf *b)
 {
 	const struct request *req = c->req;
 	const struct cidr_set *trusted = call_proxy(c)->trusted;
-	struct forwarded_hop hop = {
-		.req = req,
-		.peer = req->peer,
-		.is_trusted = trusted && cidr_set_has(trusted, req->peer),
-	};
+	struct forwarded_hop hop;
 
-	put_value(b, "X-Forwarded-For: ", forwarded_print_for, &hop);
-	put_value(b, "X-Forwarded-Proto: ", forwarded_print_proto, &hop);
-	put_value(b, "X-Forwarded-Host: ", forwarded_print_host, &hop);
-	put_value(b, "Forwarded: ", forwarded_print_forwarded, &hop);
+	forwarded_hop_init(&hop, req, req->peer, trusted && cidr_set_has(trusted, req->peer));
+	put_value(b, SPAN("X-Forwarded-For: "), forwarded_print_for, &hop);
+	put_value(b, SPAN("X-Forwarded-Proto: "), forwarded_print_proto, &hop);
+	put_value(b, SPAN("X-Forwarded-Host: "), forwarded_print_host, &hop);
+	put_value(b, SPAN("Forwarded: "), forwarded_print_forwarded, &hop);
 	buf_add_lit(b, "Via: ");
-	forwarded_print_via(b, req->fields, req->field_count, req->version_minor, SPAN("sluice"));
+	forwarded_print_via(b, req->fields, req->known[HEADER_VIA] ? req->field_count : 0, req->version_minor, SPAN("sluice"));
 	buf_add_lit(b, "\r\n");
 	put_request_id(c, b);
 }
