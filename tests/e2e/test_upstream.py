@@ -92,6 +92,25 @@ def test_hash():
         assert len(spread(address, 10)) == 1
 
 
+def test_hash_by_clients_of_a_balancer_in_front():
+    """Behind a trusted proxy the client is whom that one names, or all requests would go to one server."""
+    top = 'trusted_proxies = { "127.0.0.1/32" }\n'
+    with several(3, keys={"balance": "hash", "hash": "ip"}, top=top) as (address, _, _):
+        def of(client, **more):
+            return ask(address, "/x", fields=[("X-Forwarded-For", client)], **more)["backend"]
+        first = {client: of(client) for client in ["192.0.2.%d" % i for i in range(1, 21)]}
+        assert len(set(first.values())) == 3, first
+        for client, name in first.items():
+            assert of("6.6.6.6, " + client) == name, "what stands left of it anybody may have written"
+            both = [("X-Forwarded-For", client), ("Forwarded", "for=192.0.2.77")]
+            assert ask(address, "/x", fields=both)["backend"] == name, "X-Forwarded-For counts"
+            alone = [("Forwarded", "for=" + client)]
+            assert ask(address, "/x", fields=alone)["backend"] == name
+    with several(3, keys={"balance": "hash", "hash": "ip"}) as (address, _, _):
+        got = {ask(address, "/x", fields=[("X-Forwarded-For", "192.0.2.%d" % i)])["backend"] for i in range(20)}
+        assert len(got) == 1, "nobody is trusted: %s" % got
+
+
 def test_hash_moves_only_what_must_move():
     with several(4, keys={"balance": "hash", "hash": "uri"}) as (address, backends, s):
         targets = ["/u%d" % i for i in range(60)]
