@@ -37,7 +37,8 @@ def test_refused():
         answer, took = timed(address, "/x")
         assert answer.status == 502, answer
         assert took < 2, took
-        assert_reason(s, "/x", "connect_refused", 502)
+        line = assert_reason(s, "/x", "connect_refused", 502)
+        assert (line["server"], line["tries"], line["connect_us"]) == (r.server, 2, 0), line
         with Client(address) as c:  # the client's connection survives
             assert c.request("/y").status == 502
             assert c.request("/z").status == 502

@@ -228,7 +228,8 @@ static void note_server(struct proxy_call *c)
 
 	snprintf(o->server, sizeof(o->server), "%s", upstream_lease_address(&c->lease, text));
 	o->tries = c->tries;
-	o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
+	if (c->lease.conn)
+		o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 }
 
 static void on_connected(struct upstream_lease *lease)
@@ -274,6 +275,9 @@ static void on_failed(struct upstream_lease *lease, enum upstream_failure why)
 	struct reply *reply = c->reply;
 	const char *name = upstream_failure_name(why);
 
+	/* Who it was that refused is the first thing an operator asks.  Nobody was asked: the last one stays. */
+	if (lease->endpoint != UPSTREAM_NO_ENDPOINT)
+		note_server(c);
 	if ((why == UPSTREAM_REFUSED || why == UPSTREAM_CONNECT_TIMEOUT) &&
 	    call_try_again(c, name, OUTCOME_FAILED))
 		return;
