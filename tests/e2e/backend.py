@@ -660,7 +660,11 @@ class Ignorer:
 
 
 class BackendProcess:
-    """A back end that can be stopped (SIGSTOP), killed, and started again at the same port."""
+    """A back end that can be stopped (SIGSTOP), killed, and started again at the same port: so it has an address that
+    no connection goes out from, which could take the port in between.
+    """
+
+    HOST = "127.0.0.6"
 
     def __init__(self, name="p", port=0):
         self.name, self.port = name, port
@@ -668,7 +672,7 @@ class BackendProcess:
 
     def start(self):
         self.proc = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "--name", self.name, "--listen", "127.0.0.1:%d" % self.port],
+            [sys.executable, os.path.abspath(__file__), "--name", self.name, "--listen", self.server],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
         )
         self.port = int(self.proc.stdout.readline())
@@ -676,11 +680,11 @@ class BackendProcess:
 
     @property
     def server(self):
-        return "127.0.0.1:%d" % self.port
+        return "%s:%d" % (self.HOST, self.port)
 
     @property
     def address(self):
-        return ("127.0.0.1", self.port)
+        return (self.HOST, self.port)
 
     def freeze(self):
         self.proc.send_signal(signal.SIGSTOP)

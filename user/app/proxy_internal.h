@@ -27,6 +27,8 @@
 /* Content left from which on it goes through a pipe rather than a buffer. */
 #define PROXY_SPLICE_MIN (64u * 1024)
 #define PROXY_TRAILERS_SIZE 1024
+/* The most that a group's budget holds, in hundredths of a retry: always some, and never more than a burst. */
+#define PROXY_RETRY_CREDIT 1000u
 
 struct proxy {
 	struct loop *loop;
