@@ -395,6 +395,18 @@ def test_name():
             assert entry["server"] == "app.test:%d" % port and "127.0.0.2" in entry["address"], entry
 
 
+def test_host_of_a_named_server():
+    """host = "server": its name, which a server of many sites goes by, and not the address that was found."""
+    with contextlib.ExitStack() as stack:
+        port = free_port()
+        on_addresses(stack, port, "127.0.0.2")
+        records = {("app.test", A): ["127.0.0.2"], ("_http._tcp.app.test", SRV): [(1, 1, port, "app.test")]}
+        for server, host in (("app.test:%d" % port, "app.test:%d" % port), ("srv:_http._tcp.app.test", "app.test")):
+            with named(records, [server], route={"host": "server"}) as (address, dns, s):
+                wait_for(lambda: status_of(address) == 200, "the name is known")
+                assert ask(address)["all"]("host") == [host]
+
+
 def test_name_with_several_addresses_that_change():
     with contextlib.ExitStack() as stack:
         port = late_place("127.0.0.2")[1]
