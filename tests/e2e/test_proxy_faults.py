@@ -93,6 +93,35 @@ def test_first_byte_timeout():
         wait_for(lambda: len(b.open) <= 1, "it is closed")
 
 
+def test_head_that_drips():
+    """Bytes of a head that never ends are no answer; interim answers are a sign of life."""
+
+    def drip(c, r):
+        with contextlib.suppress(OSError):
+            for byte in OK + "X: " + "y" * 100:
+                c.sock.sendall(byte.encode())
+                time.sleep(0.05)
+        return False
+
+    early = "HTTP/1.1 103 Early Hints\r\n\r\n"
+    scripts = {"/drip": drip, "/alive": raw(early, 250, early, 250, OK + "Content-Length: 2\r\n\r\nok", then="keep")}
+    scripts["/then-mute"] = raw(early, then="hold")
+    with Backend(scripts=scripts) as b, proxy([b], {"first_byte_timeout": "400ms"}, upstream_keys=PATIENT) as s:
+        for target in ("/drip", "/then-mute"):
+            began = time.monotonic()
+            with Client(s) as c:
+                c.send(request(target))
+                r = c.read_response()
+                while r.status == 103:
+                    r = c.read_response()
+            assert r.status == 504, (target, r)
+            assert_between(time.monotonic() - began, 0.35, 2)
+            assert_reason(s, target, "first_byte_timeout", 504)
+        with Client(s) as c:
+            c.send(request("/alive"))
+            assert [c.read_response().status for _ in range(3)] == [103, 103, 200]
+
+
 def test_between_timeout():
     scripts = {
         "/cut": raw(OK + "Content-Length: 10\r\n\r\nhello", then="hold"),

@@ -185,6 +185,15 @@ static void wait_for(struct proxy_call *c, uint64_t ms, const char *why)
 	c->due_why = why;
 }
 
+/* One limit for all of it: a server that drips its head byte by byte is no reason to wait longer. */
+static void wait_for_head(struct proxy_call *c)
+{
+	static const char why[] = "first_byte_timeout";
+
+	if (c->due_why != why || c->due_ms == UINT64_MAX)
+		wait_for(c, c->route->first_byte_ms, why);
+}
+
 /*
  * The due time moves with each piece, the timer only when it has to fire earlier than it would: most never fire, and the
  * wheel is left alone.
@@ -199,7 +208,7 @@ void call_settle(struct proxy_call *c)
 	else if (c->state == CALL_BODY)
 		wait_for(c, c->route->between_ms, "between_timeout");
 	else if (c->is_sent && output_is_empty(&c->out))
-		wait_for(c, c->route->first_byte_ms, "first_byte_timeout");
+		wait_for_head(c);
 	else if (c->is_blocked)
 		wait_for(c, c->route->between_ms, "send_timeout");
 	else
