@@ -185,6 +185,15 @@ static void wait_for(struct proxy_call *c, uint64_t ms, const char *why)
 	c->due_why = why;
 }
 
+/* One limit for all of it: a server that drips its head byte by byte is no reason to wait longer. */
+static void wait_for_head(struct proxy_call *c)
+{
+	static const char why[] = "first_byte_timeout";
+
+	if (c->due_why != why || c->due_ms == UINT64_MAX)
+		wait_for(c, c->route->first_byte_ms, why);
+}
+
 /*
  * The due time moves with each piece, the timer only when it has to fire earlier than it would: most never fire, and the
  * wheel is left alone.
@@ -199,7 +208,7 @@ void call_settle(struct proxy_call *c)
 	else if (c->state == CALL_BODY)
 		wait_for(c, c->route->between_ms, "between_timeout");
 	else if (c->is_sent && output_is_empty(&c->out))
-		wait_for(c, c->route->first_byte_ms, "first_byte_timeout");
+		wait_for_head(c);
 	else if (c->is_blocked)
 		wait_for(c, c->route->between_ms, "send_timeout");
 	else
@@ -220,7 +229,8 @@ static void note_server(struct proxy_call *c)
 
 	snprintf(o->server, sizeof(o->server), "%s", upstream_lease_address(&c->lease, text));
 	o->tries = c->tries;
-	o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
+	if (c->lease.conn)
+		o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 }
 
 static void on_connected(struct upstream_lease *lease)
@@ -266,6 +276,9 @@ static void on_failed(struct upstream_lease *lease, enum upstream_failure why)
 	struct reply *reply = c->reply;
 	const char *name = upstream_failure_name(why);
 
+	/* Who it was that refused is the first thing an operator asks.  Nobody was asked: the last one stays. */
+	if (lease->endpoint != UPSTREAM_NO_ENDPOINT)
+		note_server(c);
 	if ((why == UPSTREAM_REFUSED || why == UPSTREAM_CONNECT_TIMEOUT) &&
 	    call_try_again(c, name, OUTCOME_FAILED))
 		return;

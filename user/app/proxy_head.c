@@ -160,7 +160,7 @@ static void put_host(const struct proxy_call *c, struct buf *b)
 	if (c->route->is_host_client)
 		host = c->req->authority;
 	if (c->route->is_host_server || host.len == 0)
-		host = span_str(upstream_lease_address(&c->lease, text));
+		host = span_str(upstream_lease_host(&c->lease, text));
 	/* A Unix socket has no name that could stand here. */
 	if (span_starts_with(host, SPAN("unix:")))
 		host = SPAN("localhost");
