@@ -40,13 +40,13 @@ class NameServer:
         self.records, self.ttl = dict(records or {}), ttl
         self.is_mute = self.is_broken = False
         self.asked = []
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.server = "127.0.0.1:%d" % self.udp.getsockname()[1]
+        # An address that no client has: no port of it is taken by a connection that once was.
         self.tcp = socket.socket()
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(self.udp.getsockname())
+        self.tcp.bind(("127.0.0.53", 0))
         self.tcp.listen(16)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(self.tcp.getsockname())
+        self.server = "%s:%d" % self.tcp.getsockname()
         for run in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=run, daemon=True).start()
 

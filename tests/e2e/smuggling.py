@@ -8,28 +8,26 @@ another for content; it must never be answered on its own, nor reach the back en
 Limits of the server that the streams are sent to are those of LIMITS.
 """
 
-KEPT, CLOSED, EITHER = "kept", "closed", "either"  # of the client's connection, behind the last answer
+KEPT, CLOSED = "kept", "closed"  # of the client's connection, behind the last answer
 
 LIMITS = {"request_line": 2048, "header": 8192, "header_count": 40, "body": 65536}
 
 
 class Stream:
     """answers  a status, or a tuple of allowed ones, for each final answer in order
-    sent     (method, target, body) of every request that must reach the back end, in order; the target may be a tuple
-             of spellings that mean the same
+    sent     (method, target, body) of every request that must reach the back end, in order
     maybe    targets of which an incomplete request may reach the back end: its head was good, its content not
     half     the client shuts its sending side down behind the last byte
     methods  of the requests answered, where one is not GET
     fields   {name: value or None} that the first request at the back end must have (None: must not)
-    also     other (answers, sent) that are right too
     """
 
-    def __init__(self, name, data, answers, fate, sent, ref, maybe=(), half=False, methods=(), fields=None, also=()):
+    def __init__(self, name, data, answers, fate, sent, ref, maybe=(), half=False, methods=(), fields=None):
         self.name, self.ref = name, ref
         self.data = data.encode("latin-1") if isinstance(data, str) else data
         self.answers = answers if isinstance(answers, list) else [answers]
         self.fate, self.sent, self.maybe, self.half, self.methods = fate, sent, maybe, half, methods
-        self.fields, self.also = fields or {}, also
+        self.fields = fields or {}
 
 
 STREAMS = []
@@ -144,10 +142,8 @@ for value, ref, status in (
 
 good("coding in upper case", coded("CHUNKED") + AFTER, [HELLO, GET_AFTER], "9112 7")
 good("coding between tabs", coded("\tchunked\t ") + AFTER, [HELLO, GET_AFTER], "9112 5.1")
-STREAMS.append(Stream("an empty element behind the coding", coded("chunked,") + AFTER, [200, 200], KEPT,
-               [HELLO, GET_AFTER], "9110 5.6.1.2", also=[([(400, 501)], [])]))
-STREAMS.append(Stream("an empty element before the coding", coded(", chunked") + AFTER, [200, 200], KEPT,
-               [HELLO, GET_AFTER], "9110 5.6.1.2", also=[([(400, 501)], [])]))
+bad("an empty element behind the coding", coded("chunked,") + MARK, "9110 5.6.1.2")
+good("an empty element before the coding", coded(", chunked") + AFTER, [HELLO, GET_AFTER], "9110 5.6.1.2")
 bad("two lines: chunked, chunked", coded("chunked", lines="Transfer-Encoding: chunked\r\n") + MARK, "9112 6.1")
 bad("two lines: chunked, x", coded("chunked", lines="Transfer-Encoding: x\r\n") + MARK, "9112 6.3", (400, 501))
 bad("two lines: x, chunked", coded("x", lines="Transfer-Encoding: chunked\r\n") + MARK, "9112 6.1", (400, 501))
@@ -182,17 +178,11 @@ good("Transfer-Encoding-X is another field", coded("chunked", "", "", "Transfer-
 
 for value in ("+5", "-5", "-0", "0x5", "5.0", "5e0", "1 5", "5 5", "1_0", "5x", "5;a=b", '"5"', "five", "", ",", "5,",
               ",5", "5, 6", "5\0", "\x0b5", "5\x0c", "5\r", "5\xa0", "\xb2", "%35", "5\t5", "5\r\n 5", "0 5"):
-    status = (200, 400) if value in ("5,", ",5") else 400
-    if status == 400:
-        bad("length %r" % value, sized(value) + MARK, "9110 8.6")
-    else:
-        STREAMS.append(Stream("length %r" % value, sized(value) + AFTER, 400, CLOSED, [], "9110 8.6",
-                       also=[([200, 200], [HELLO, GET_AFTER])]))
+    bad("length %r" % value, sized(value) + MARK, "9110 8.6")
 for value in ("18446744073709551616", "18446744073709551621", "18446744073709551615", "9223372036854775808",
               "4294967301", "340282366920938463463374607431768211461", "9" * 60):
     bad("length %s" % value[:24], sized(value) + MARK, "9110 8.6", (400, 413))
-good("length with leading zeros", sized("0005") + AFTER, [HELLO, GET_AFTER], "9110 8.6",
-     also=[([400], [])])
+good("length with leading zeros", sized("0005") + AFTER, [HELLO, GET_AFTER], "9110 8.6")
 good("length between tabs", sized("\t5 \t") + AFTER, [HELLO, GET_AFTER], "9112 5.1")
 for name, lines in (
     ("different", "Content-Length: 6\r\n"),
@@ -207,8 +197,7 @@ for name, value, lines in (
     ("a list of equal lengths", "5, 5", ""),
     ("equal lengths spelled differently", "5", "Content-Length: 05\r\n"),
 ):
-    STREAMS.append(Stream(name, sized(value, lines=lines) + AFTER, 400, CLOSED, [], "9112 6.3",
-                   also=[([200, 200], [HELLO, GET_AFTER])]))
+    bad(name, sized(value, lines=lines) + MARK, "9112 6.3")
 bad("space before the length's colon", sized(5, name="Content-Length ") + MARK, "9112 5.1")
 bad("a length hidden behind a bare CR", head("X: \rContent-Length: %d\r\n" % len(MARK)) + MARK, "9112 2.2")
 bad("a length hidden behind a bare LF", head("X: y\nContent-Length: %d\r\n" % len(MARK)) + MARK, "9112 2.2")
@@ -231,16 +220,14 @@ good("chunks with OPTIONS", head("Transfer-Encoding: chunked\r\n", method="OPTIO
 good("a length that ends within the content", sized(5, "hello" + AFTER), [HELLO, GET_AFTER], "9112 6.2")
 good("garbage behind the content", sized(5, "hellogarbage\r\n\r\n"), [HELLO], "9112 6.2", [200, 400], CLOSED)
 good("a request line's tail behind the content", sized(5, "helloXGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"),
-     [HELLO], "9112 6.2", [200, (200, 400, 501)], EITHER,
-     also=[([200, 200], [HELLO, ("XGET", "/smuggled", b"")])])
+     [HELLO, ("XGET", "/smuggled", b"")], "9112 6.2")
 for name, data in (("sized", sized(500, "hello" + MARK)), ("chunk", coded("chunked", "1f4\r\nhello" + MARK)),
                    ("behind a chunk", coded("chunked", "5\r\nhello\r\n")),
                    ("before the final line", coded("chunked", "5\r\nhello\r\n0\r\n")),
                    ("within a trailer", coded("chunked", "5\r\nhello\r\n0\r\nX: y"))):
-    STREAMS.append(Stream("content cut short: %s" % name, data, [(400, 408)], CLOSED, [], "9112 8", ("/p",), True,
-                   also=[([], [])]))
-STREAMS.append(Stream("content cut short behind a good request", head() + sized(500, MARK), [200, (400, 408)], CLOSED,
-               [GET_P], "9112 8", ("/p",), True, also=[([200], [GET_P])]))
+    bad("content cut short: %s" % name, data, "9112 8", maybe=("/p",), half=True)
+bad("content cut short behind a good request", head() + sized(500, MARK), "9112 8", [200, 400], sent=[GET_P],
+    maybe=("/p",), half=True)
 
 # --- chunks (RFC 9112 7.1): the head is good, so an incomplete request may have gone ---
 
@@ -320,10 +307,15 @@ for name, line in (
     ("Connection", "Connection: close"),
     ("Upgrade", "Upgrade: h2c"),
     ("X-Forwarded-For", "X-Forwarded-For: 6.6.6.6"),
+    ("X-Forwarded-Proto", "X-Forwarded-Proto: https"),
+    ("X-Forwarded-Host", "X-Forwarded-Host: evil"),
+    ("Forwarded", "Forwarded: for=6.6.6.6"),
+    ("Cookie", "Cookie: a=b"),
+    ("Authorization", "Authorization: Basic eDp5"),
+    ("Expect", "Expect: 100-continue"),
     ("Trailer", "Trailer: Content-Length"),
 ):
-    STREAMS.append(Stream("a trailer %s" % name, trailer(line + "\r\n") + AFTER, [200, 200], KEPT, [HELLO, GET_AFTER],
-                   "9110 6.5.1", also=[([400], [])], maybe=("/p",)))
+    good("a trailer %s" % name, trailer(line + "\r\n") + AFTER, [HELLO, GET_AFTER], "9110 6.5.1")
 for name, lines in (("without a colon", "nonsense\r\n"), ("space before the colon", "X : y\r\n"),
                     ("folded", "X: y\r\n z\r\n"), ("bare LF", "X: y\n"), ("bare CR", "X: a\rb\r\n"),
                     ("NUL", "X: a\0b\r\n"), ("an empty name", ": y\r\n"), ("a space first", " X: y\r\n"),
@@ -387,18 +379,14 @@ for name, line in (
 # --- methods (RFC 9110 9): a token is passed on, anything else refused ---
 
 for method in ("BREW", "M-SEARCH", "get", "Get", "A!#$%&'*+-.^_`|~9", "PROPFIND", "X" * 32):
-    STREAMS.append(Stream("method %s" % method[:20], head(method=method) + AFTER, [200, 200], KEPT,
-                   [(method, "/p", b""), GET_AFTER], "9110 9.1", also=[([(405, 501)], []),
-                   ([(405, 501), 200], [GET_AFTER])]))
+    good("method %s" % method[:20], head(method=method) + AFTER, [(method, "/p", b""), GET_AFTER], "9110 9.1")
 for method in ("GE(T", "GET:", "GE\0T", "G\xc9T", '"GET"', "", "GET\x0b"):
     bad("method %r" % method, head(method=method) + MARK, "9110 5.6.2")
-STREAMS.append(Stream("a very long method", head(method="A" * 300) + MARK, [(400, 405, 414, 501)], EITHER, [],
-               "9112 3"))
-STREAMS.append(Stream("CONNECT", head(method="CONNECT", target="test:80", host="Host: test:80\r\n") + MARK,
-               [(400, 405, 501)], EITHER, [], "9110 9.3.6", also=[([(405, 501), 200], [("GET", "/smuggled", b"")])]))
+bad("a very long method", head(method="A" * 300) + MARK, "9112 3", 501)
+bad("CONNECT", head(method="CONNECT", target="test:80", host="Host: test:80\r\n") + MARK, "9110 9.3.6", 501)
 bad("CONNECT with a path", head(method="CONNECT") + MARK, "9112 3.2.3", (400, 405, 501))
-STREAMS.append(Stream("TRACE", head(method="TRACE") + AFTER, [200, 200], KEPT, [("TRACE", "/p", b""), GET_AFTER],
-               "9110 9.3.8", also=[([(405, 501), 200], [GET_AFTER]), ([(405, 501)], [])]))
+# What it echoes would be the fields that we add: never passed on (RFC 9110 9.3.8).
+good("TRACE", head(method="TRACE") + AFTER, [GET_AFTER], "9110 9.3.8", [405, 200])
 bad("CONNECT with content", head("Content-Length: %d\r\n" % len(MARK), method="CONNECT", target="test:80",
     host="Host: test:80\r\n") + MARK, "9110 9.3.6", (400, 405, 501))
 
@@ -413,8 +401,8 @@ good("absolute-form with a port", head(target="http://real:81/p", host="Host: fa
 good("absolute-form without a path", head(target="http://test") + AFTER, [("GET", "/", b""), GET_AFTER], "9112 3.2.1")
 good("absolute-form: a query without a path", head(target="http://test?q=/x") + AFTER,
      [("GET", "/?q=/x", b""), GET_AFTER], "3986 3")
-good("asterisk-form", head(target="*", method="OPTIONS") + AFTER, [("OPTIONS", "*", b""), GET_AFTER], "9112 3.2.4",
-     also=[([(200, 204, 405, 404), 200], [GET_AFTER])])
+good("asterisk-form is about the server itself", head(target="*", method="OPTIONS") + AFTER, [GET_AFTER], "9112 3.2.4",
+     [204, 200])
 for name, target in (
     ("absolute-form with an empty host", "http:///p"),
     ("absolute-form with user information", "http://user@test/p"),
@@ -439,26 +427,20 @@ for name, target in (
 bad("absolute-form with two Hosts", head("Host: other\r\n", target="http://test/p") + MARK, "9112 3.2")
 bad("absolute-form without Host", head(target="http://test/p", host="") + MARK, "9112 3.2")
 for target in ("/../private", "/..%2fprivate", "/%2e%2e/private", "/%2e%2e%2fprivate", "/a/../../private"):
-    STREAMS.append(Stream("target above the root: " + target, head(target=target) + MARK, [(400, 403, 404)], EITHER, [],
-                   "3986 5.2.4", also=[([(403, 404), 200], [("GET", "/smuggled", b"")])]))
+    bad("target above the root: " + target, head(target=target) + MARK, "3986 5.2.4")
 # /private is answered by the server itself: no spelling of it may reach the back end.
 for target in ("/private", "/a/../private", "/a/%2e%2e/private", "/a/..%2fprivate", "//private", "/./private",
                "/%70rivate", "/private/", "/private?x", "/a/b/../../private/x", "/private/./x", "/x/..//private"):
-    STREAMS.append(Stream("target of the server's own: " + target, head(target=target) + AFTER, [200, 200], KEPT,
-                   [GET_AFTER], "3986 6.2.2", also=[([400], [])]))
-for target, alias in (("/a/../p", "/p"), ("/a/%2e%2e/p", "/p"), ("//p", "/p"), ("/./p", "/p"), ("/%70", "/p"),
-                      ("/a%2fb", "/a/b"), ("/p%20q", "/p%20q"), ("/%7Euser", "/~user"), ("/p;a=b", "/p;a=b"),
-                      ("/%252e%252e/private", "/%252e%252e/private"), ("/private/../p", "/p"), ("/p/.", "/p/"),
-                      ("/%0d%0aX:%20y", "/%0D%0AX:%20y"), ("/p?q=/../private", "/p?q=/../private"), ("/p?", "/p?"),
-                      ("/%c0%ae%c0%ae/private", "/%C0%AE%C0%AE/private"), ("/p?a%0d%0ab", "/p?a%0d%0ab")):
-    STREAMS.append(Stream("target " + target, head(target=target) + AFTER, [200, 200], KEPT,
-                   [("GET", (target, alias), b""), GET_AFTER], "3986 6.2.2", also=[([400], [])]))
-for target in ("/..\\private", "/a\\..\\private", '/"<x>"', "/a|b", "/a^b`c", "/{x}"):
-    STREAMS.append(Stream("target that is no URI: " + target, head(target=target) + AFTER, [200, 200], KEPT,
-                   [("GET", (target, "".join("%%%02X" % ord(c) if c in '\\"<>|^`{}' else c for c in target)), b""),
-                    GET_AFTER], "3986 2", also=[([400], [])]))
-STREAMS.append(Stream("a byte above 127 in the target", head(target="/p\xc3\xa9") + AFTER, [200, 200], KEPT,
-               [("GET", ("/p%C3%A9", "/p%c3%a9"), b""), GET_AFTER], "3986 2", also=[([400], [])]))
+    good("target of the server's own: " + target, head(target=target) + AFTER, [GET_AFTER], "3986 6.2.2", [200, 200])
+# A path goes on as it came, unless segments were removed from it: then what was decided on does.
+for target, sent in (("/a/../p", "/p"), ("/a/%2e%2e/p", "/p"), ("//p", "/p"), ("/./p", "/p"), ("/private/../p", "/p"),
+                     ("/p/.", "/p/"), ("/a/../%41%20", "/A%20"), ("/%70", None), ("/a%2fb", None), ("/p%20q", None),
+                     ("/%7Euser", None), ("/p;a=b", None), ("/%252e%252e/private", None), ("/%0d%0aX:%20y", None),
+                     ("/p?q=/../private", None), ("/p?", None), ("/%c0%ae%c0%ae/private", None),
+                     ("/p?a%0d%0ab", None), ("/..\\private", None), ("/a\\..\\private", None), ('/"<x>"', None),
+                     ("/a|b", None), ("/a^b`c", None), ("/{x}", None)):
+    good("target " + target, head(target=target) + AFTER, [("GET", sent or target, b""), GET_AFTER], "3986 6.2.2")
+bad("a byte above 127 in the target", head(target="/p\xc3\xa9") + MARK, "3986 2")
 bad("a target too long", head(target="/" + "a" * 5000) + MARK, "9110 15.5.15", 414)
 
 # --- Host (RFC 9112 3.2) ---
@@ -507,13 +489,13 @@ good("Host: X-Host and the like are other fields", head("X-Host: a\r\nHost-X: b\
 good("Connection names a field", head("Connection: x-hop\r\nX-Hop: 1\r\nX-End: 2\r\n") + AFTER, [GET_P, GET_AFTER],
      "9110 7.6.1", fields={"X-Hop": None, "X-End": "2"})
 good("Connection names Host", head("Connection: host\r\n") + AFTER, [GET_P, GET_AFTER], "9110 7.6.1",
-     fields={"Host": "test"}, also=[([400], [])])
+     fields={"Host": "test"})
 good("Connection names Content-Length", sized(5, lines="Connection: content-length\r\n") + AFTER, [HELLO, GET_AFTER],
-     "9110 7.6.1", also=[([400], [])])
+     "9110 7.6.1")
 good("Connection names Transfer-Encoding", coded("chunked", lines="Connection: transfer-encoding\r\n") + AFTER,
-     [HELLO, GET_AFTER], "9110 7.6.1", also=[([400], [])])
+     [HELLO, GET_AFTER], "9110 7.6.1")
 good("Connection names Transfer-Encoding and close", coded("chunked", lines="Connection: transfer-encoding, close\r\n")
-     + MARK, [HELLO], "9110 7.6.1", fate=CLOSED, also=[([400], [])])
+     + MARK, [HELLO], "9110 7.6.1", fate=CLOSED)
 good("Connection names X-Forwarded-For", head("Connection: x-forwarded-for\r\nX-Forwarded-For: 6.6.6.6\r\n") + AFTER,
      [GET_P, GET_AFTER], "9110 7.6.1", fields={"X-Forwarded-For": "127.0.0.1"})
 good("Connection names X-Forwarded-Proto and Forwarded", head("Connection: x-forwarded-proto, forwarded, via\r\n")
@@ -522,8 +504,7 @@ good("Connection names Cookie", head("Connection: cookie\r\nCookie: a=b\r\n") + 
      fields={"Cookie": None})
 good("Connection twice", head("Connection: x-a\r\nConnection: x-b\r\nX-A: 1\r\nX-B: 2\r\n") + AFTER, [GET_P, GET_AFTER],
      "9110 7.6.1", fields={"X-A": None, "X-B": None})
-good("Connection with nonsense", head("Connection: ,, ;x, \"y\"\r\n") + AFTER, [GET_P, GET_AFTER], "9110 7.6.1",
-     also=[([400], [])])
+good("Connection with nonsense", head("Connection: ,, ;x, \"y\"\r\n") + AFTER, [GET_P, GET_AFTER], "9110 7.6.1")
 good("hop-by-hop fields", head("Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\nTrailer: X\r\n")
      + AFTER, [GET_P, GET_AFTER], "9110 7.6.1", fields={"Keep-Alive": None, "Proxy-Connection": None})
 good("close", head("Connection: close\r\n") + MARK, [GET_P], "9112 9.6", fate=CLOSED)
@@ -543,9 +524,15 @@ for name, value in (("X-Forwarded-For", "127.0.0.1, 10.0.0.1"), ("X-Forwarded-Pr
 good("two X-Forwarded-For", head("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7\r\n") + AFTER,
      [GET_P, GET_AFTER], "7239 8.1", fields={"X-Forwarded-For": "127.0.0.1"})
 
+# To a server that hands fields on as environment variables '_' is '-' (RFC 3875 4.1.18).
+for name in ("X_Forwarded_For", "X-Forwarded_Host", "x_real_ip", "Content_Length", "Transfer_Encoding", "Content_Type",
+             "X_Request_Id", "X-Forwarded-Port", "X-Real-Ip"):
+    good("nobody's %s" % name, head("%s: 6\r\n" % name) + AFTER, [GET_P, GET_AFTER], "7239 8.1", fields={name: None})
+good("an underscore of one's own", head("X_Own: 1\r\n") + AFTER, [GET_P, GET_AFTER], "9110 5.1", fields={"X_Own": "1"})
+
 # --- Upgrade and Expect (RFC 9110 7.8, 10.1.1) ---
 
-good("an upgrade that the back end refuses", head("Connection: upgrade\r\nUpgrade: websocket\r\n") + AFTER,
+good("an upgrade that the back end refuses", head("Connection: upgrade\r\nUpgrade: chat\r\n") + AFTER,
      [GET_P, GET_AFTER], "9110 7.8")
 good("h2c", head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n") + AFTER,
      [GET_P, GET_AFTER], "9110 7.8", fields={"HTTP2-Settings": None, "Upgrade": None})
@@ -563,8 +550,7 @@ good("100-continue without content", head("Expect: 100-continue\r\n") + AFTER, [
 good("100-continue in 1.0", sized(5, lines="Expect: 100-continue\r\n", version="HTTP/1.0"), [HELLO], "9110 10.1.1",
      fate=CLOSED)
 for value in ("200-ok", "100-continue, x", "100-continue=", "x\t100-continue"):
-    STREAMS.append(Stream("Expect: %r" % value, sized(5, lines="Expect: %s\r\n" % value) + MARK, [417], EITHER, [],
-                   "9110 15.5.18", also=[([417, 200], [("GET", "/smuggled", b"")])]))
+    bad("Expect: %r" % value, sized(5, lines="Expect: %s\r\n" % value) + MARK, "9110 15.5.18", 417)
 
 # --- limits: where one parser stops, no other may go on ---
 

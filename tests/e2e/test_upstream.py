@@ -26,6 +26,11 @@ def several(count, route=None, keys=None, server_keys=None, **more):
             b.assert_nothing_odd()
 
 
+def late_place(host="127.0.0.5"):
+    """Where a back end will be, later: no connection goes out from this address, so nobody takes the port."""
+    return host, free_port(host)
+
+
 def spread(address, count, target="/x", **more):
     """{back end: requests} of so many, one after the other."""
     return collections.Counter(ask(address, target, **more)["backend"] for _ in range(count))
@@ -92,6 +97,25 @@ def test_hash():
         assert len(spread(address, 10)) == 1
 
 
+def test_hash_by_clients_of_a_balancer_in_front():
+    """Behind a trusted proxy the client is whom that one names, or all requests would go to one server."""
+    top = 'trusted_proxies = { "127.0.0.1/32" }\n'
+    with several(3, keys={"balance": "hash", "hash": "ip"}, top=top) as (address, _, _):
+        def of(client, **more):
+            return ask(address, "/x", fields=[("X-Forwarded-For", client)], **more)["backend"]
+        first = {client: of(client) for client in ["192.0.2.%d" % i for i in range(1, 21)]}
+        assert len(set(first.values())) == 3, first
+        for client, name in first.items():
+            assert of("6.6.6.6, " + client) == name, "what stands left of it anybody may have written"
+            both = [("X-Forwarded-For", client), ("Forwarded", "for=192.0.2.77")]
+            assert ask(address, "/x", fields=both)["backend"] == name, "X-Forwarded-For counts"
+            alone = [("Forwarded", "for=" + client)]
+            assert ask(address, "/x", fields=alone)["backend"] == name
+    with several(3, keys={"balance": "hash", "hash": "ip"}) as (address, _, _):
+        got = {ask(address, "/x", fields=[("X-Forwarded-For", "192.0.2.%d" % i)])["backend"] for i in range(20)}
+        assert len(got) == 1, "nobody is trusted: %s" % got
+
+
 def test_hash_moves_only_what_must_move():
     with several(4, keys={"balance": "hash", "hash": "uri"}) as (address, backends, s):
         targets = ["/u%d" % i for i in range(60)]
@@ -117,7 +141,7 @@ def test_backup():
 
 
 def test_drain():
-    with several(2, keys={"balance": "rr"}) as (address, backends, s):
+    with several(2, keys={"balance": "rr"}, workers=1) as (address, backends, s):
         with Client(address) as slow:
             slow.send(request("/slow?ms=400"))
             wait_for(lambda: any(b.heads for b in backends), "it is under way")
@@ -153,7 +177,7 @@ def test_drained_by_the_configuration():
 
 
 def test_what_is_shown():
-    with several(2, keys={"balance": "rr"}) as (address, backends, s):
+    with several(2, keys={"balance": "rr"}, workers=1) as (address, backends, s):
         for i in range(10):
             assert status_of(address, "/x%d" % i) == 200
         shown = upstreams(s)["b"]
@@ -225,17 +249,17 @@ def test_http_checks_expect_a_status():
 
 
 def test_tcp_checks():
-    port = free_port()
+    place = late_place()
     check = {"type": "tcp", "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1}
     with Backend(name="other") as other:
-        with proxy(["127.0.0.1:%d" % port, other], check=check, upstream_keys={"balance": "rr"}) as s:
-            wait_state(s, "127.0.0.1:%d" % port, "down")
+        with proxy(["%s:%d" % place, other], check=check, upstream_keys={"balance": "rr"}) as s:
+            wait_state(s, "%s:%d" % place, "down")
             wait_state(s, other, "up")
             assert set(spread(s.address(), 6)) == {"other"}
-            with Backend(("127.0.0.1", port), name="late") as late:
+            with Backend(place, name="late") as late:
                 wait_state(s, late, "up")
                 assert set(spread(s.address(), 6)) == {"late", "other"}
-            wait_state(s, "127.0.0.1:%d" % port, "down")
+            wait_state(s, "%s:%d" % place, "down")
             assert set(spread(s.address(), 6)) == {"other"}
 
 
@@ -295,22 +319,22 @@ def test_the_last_server_is_asked_all_the_same():
             began = time.monotonic()
             assert status_of(s.address()) in (502, 503)
             assert time.monotonic() - began < 1
-    port = free_port()
-    with proxy(["127.0.0.1:%d" % port], upstream_keys=keys, workers=1) as s:
+    place = late_place()
+    with proxy(["%s:%d" % place], upstream_keys=keys, workers=1) as s:
         for _ in range(5):
             status_of(s.address())
-        with Backend(("127.0.0.1", port)):
+        with Backend(place):
             wait_for(lambda: status_of(s.address()) == 200, "it is asked again")
 
 
 def test_slow_start():
     check = {"type": "tcp", "interval": "50ms", "timeout": "100ms", "rise": 1, "fall": 1}
-    port = free_port()
+    place = late_place()
     with Backend(name="old") as old:
-        servers = [("127.0.0.1:%d" % port, {"slow_start": "60s"}), (old.server, {})]
+        servers = [("%s:%d" % place, {"slow_start": "60s"}), (old.server, {})]
         with proxy(servers, check=check, upstream_keys={"balance": "weighted"}, workers=1) as s:
-            wait_state(s, "127.0.0.1:%d" % port, "down")
-            with Backend(("127.0.0.1", port), name="new") as new:
+            wait_state(s, "%s:%d" % place, "down")
+            with Backend(place, name="new") as new:
                 wait_state(s, new, "up")
                 got = spread(s.address(), 60)
                 assert got["new"] < 20, "just up, it gets its share by and by: %s" % got
@@ -361,7 +385,7 @@ def on_addresses(stack, port, *hosts):
 
 def test_name():
     with contextlib.ExitStack() as stack:
-        port = free_port()
+        port = late_place("127.0.0.2")[1]
         on_addresses(stack, port, "127.0.0.2")
         with named({("app.test", A): ["127.0.0.2"]}, ["app.test:%d" % port]) as (address, dns, s):
             wait_for(lambda: status_of(address) == 200, "the name is known")
@@ -371,9 +395,21 @@ def test_name():
             assert entry["server"] == "app.test:%d" % port and "127.0.0.2" in entry["address"], entry
 
 
-def test_name_with_several_addresses_that_change():
+def test_host_of_a_named_server():
+    """host = "server": its name, which a server of many sites goes by, and not the address that was found."""
     with contextlib.ExitStack() as stack:
         port = free_port()
+        on_addresses(stack, port, "127.0.0.2")
+        records = {("app.test", A): ["127.0.0.2"], ("_http._tcp.app.test", SRV): [(1, 1, port, "app.test")]}
+        for server, host in (("app.test:%d" % port, "app.test:%d" % port), ("srv:_http._tcp.app.test", "app.test")):
+            with named(records, [server], route={"host": "server"}) as (address, dns, s):
+                wait_for(lambda: status_of(address) == 200, "the name is known")
+                assert ask(address)["all"]("host") == [host]
+
+
+def test_name_with_several_addresses_that_change():
+    with contextlib.ExitStack() as stack:
+        port = late_place("127.0.0.2")[1]
         on_addresses(stack, port, "127.0.0.2", "127.0.0.3", "127.0.0.4")
         name = "app.test"
         with named({(name, A): ["127.0.0.2", "127.0.0.3"]}, ["app.test:%d" % port],
@@ -391,7 +427,7 @@ def test_name_with_several_addresses_that_change():
 def test_name_that_does_not_resolve_at_start():
     """It delays nobody and stops nothing; once it resolves it is used."""
     with contextlib.ExitStack() as stack:
-        port = free_port()
+        port = late_place("127.0.0.2")[1]
         on_addresses(stack, port, "127.0.0.2")
         other = stack.enter_context(Backend(name="other"))
         began = time.monotonic()
@@ -455,7 +491,7 @@ def test_srv():
 
 def test_two_upstreams():
     with Backend(name="one") as one, Backend(name="two") as two:
-        with proxy([one], routes={"/two/": {"proxy": "second"}}, extra=upstream("second", [two])) as s:
+        with proxy([one], routes={"/two/": {"proxy": "second"}}, extra=upstream("second", [two.server])) as s:
             address = s.address()
             assert ask(address, "/x")["backend"] == "one" and ask(address, "/two/x")["backend"] == "two"
             assert set(upstreams(s)) == {"b", "second"}

@@ -8,19 +8,11 @@
  * the budget of the group.  One that died on a kept connection before any answer is repeated once on a fresh one, which
  * is no fault of the server's (RFC 9112 9.3.1) and costs no budget.
  */
-#include <stdlib.h>
-
 #include "app/proxy_internal.h"
 #include "base/clock.h"
 #include "base/err.h"
 
-#define KEEP_CALLS	256u
-#define KEEP_BUFFERS	512u
-#define BUFFER_SIZE	32768u
-#define PIPE_SIZE	(256u * 1024)
-#define KEEP_PIPES	32u
 #define RETRY_PRICE	100u
-#define RETRY_CREDIT	(10u * RETRY_PRICE)	/* always some, and never more than a burst */
 
 static void ask(struct proxy_call *c);
 
@@ -195,6 +187,15 @@ static void wait_for(struct proxy_call *c, uint64_t ms, const char *why)
 	c->due_why = why;
 }
 
+/* One limit for all of it: a server that drips its head byte by byte is no reason to wait longer. */
+static void wait_for_head(struct proxy_call *c)
+{
+	static const char why[] = "first_byte_timeout";
+
+	if (c->due_why != why || c->due_ms == UINT64_MAX)
+		wait_for(c, c->route->first_byte_ms, why);
+}
+
 /*
  * The due time moves with each piece, the timer only when it has to fire earlier than it would: most never fire, and the
  * wheel is left alone.
@@ -209,7 +210,7 @@ void call_settle(struct proxy_call *c)
 	else if (c->state == CALL_BODY)
 		wait_for(c, c->route->between_ms, "between_timeout");
 	else if (c->is_sent && output_is_empty(&c->out))
-		wait_for(c, c->route->first_byte_ms, "first_byte_timeout");
+		wait_for_head(c);
 	else if (c->is_blocked)
 		wait_for(c, c->route->between_ms, "send_timeout");
 	else
@@ -230,7 +231,8 @@ static void note_server(struct proxy_call *c)
 
 	snprintf(o->server, sizeof(o->server), "%s", upstream_lease_address(&c->lease, text));
 	o->tries = c->tries;
-	o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
+	if (c->lease.conn)
+		o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 }
 
 static void on_connected(struct upstream_lease *lease)
@@ -278,6 +280,9 @@ static void on_failed(struct upstream_lease *lease, enum upstream_failure why)
 	struct reply *reply = c->reply;
 	const char *name = upstream_failure_name(why);
 
+	/* Who it was that refused is the first thing an operator asks.  Nobody was asked: the last one stays. */
+	if (lease->endpoint != UPSTREAM_NO_ENDPOINT)
+		note_server(c);
 	if ((why == UPSTREAM_REFUSED || why == UPSTREAM_CONNECT_TIMEOUT) &&
 	    call_try_again(c, name, OUTCOME_FAILED))
 		return;
@@ -371,7 +376,7 @@ static void proxy_on_request(struct request *req, struct reply *reply, void *con
 	}
 	reply->ctx = c;
 	reply->request_trailers = &c->request_trailers;
-	g->retry_credit = MIN(g->retry_credit + g->retry_percent, RETRY_CREDIT);
+	g->retry_credit = MIN(g->retry_credit + g->retry_percent, PROXY_RETRY_CREDIT);
 	c->lease.key = proxy_hash_key(g, req);
 	if (req->framing != BODY_NONE) {
 		c->is_paused = true;
@@ -409,149 +414,3 @@ const struct handler_ops proxy_ops = {
 	.takes_any_method = true,
 	.relays_continue = true,
 };
-
-/* Pipes --------------------------------------------------------------------------------------------------------- */
-
-static void on_pipe_release(struct hold *h)
-{
-	struct relay_pipe *r = container_of(h, struct relay_pipe, hold);
-
-	pipe_put(&r->proxy->pipes, r->pipe);
-	free(r);
-}
-
-struct relay_pipe *relay_pipe_new(struct proxy *p)
-{
-	struct relay_pipe *r = malloc(sizeof(*r));
-
-	if (!r)
-		return NULL;
-	r->proxy = p;
-	r->pipe = pipe_get(&p->pipes);
-	if (!r->pipe) {
-		free(r);
-		return NULL;
-	}
-	hold_init(&r->hold, on_pipe_release);
-	return r;
-}
-
-/* Set-up -------------------------------------------------------------------------------------------------------- */
-
-int proxy_new(size_t head_max, const struct cidr_set *trusted, struct proxy **ret_proxy)
-{
-	struct proxy *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	p->trusted = trusted;
-	p->limits = (struct parse_limits){
-		.request_line_max = 8192,
-		.head_max = MIN(head_max, (size_t)BUFFER_SIZE),
-		.field_max = RESPONSE_FIELDS_MAX,
-		.body_max = UINT64_MAX,
-	};
-	list_init(&p->groups);
-	pool_init(&p->calls, sizeof(struct proxy_call), KEEP_CALLS, 0);
-	pool_init(&p->buffers, BUFFER_SIZE, KEEP_BUFFERS, 0);
-	*ret_proxy = p;
-	return 0;
-}
-
-void proxy_free(struct proxy *p)
-{
-	struct list *node;
-
-	if (!p)
-		return;
-	while ((node = list_pop_front(&p->groups))) {
-		struct proxy_group *g = container_of(node, struct proxy_group, node);
-
-		free(g->hash_name);
-		free(g);
-	}
-	pool_fini(&p->calls);
-	pool_fini(&p->buffers);
-	free(p);
-}
-
-int proxy_group_new(struct proxy *p, const struct proxy_group_options *opt, struct proxy_group **ret_group)
-{
-	struct proxy_group *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return -ENOMEM;
-	g->proxy = p;
-	g->upstream = opt->upstream;
-	g->hash = opt->hash;
-	g->send_header = opt->send_header;
-	g->retry_percent = opt->retry_percent;
-	g->retry_credit = RETRY_CREDIT;
-	g->hash_name = opt->hash_name ? strdup(opt->hash_name) : NULL;
-	if (opt->hash_name && !g->hash_name) {
-		free(g);
-		return -ENOMEM;
-	}
-	list_push_back(&p->groups, &g->node);
-	*ret_group = g;
-	return 0;
-}
-
-void proxy_start(struct proxy *p, struct loop *loop, unsigned pipe_max)
-{
-	p->loop = loop;
-	pipe_pool_init(&p->pipes, PIPE_SIZE, KEEP_PIPES, pipe_max);
-}
-
-void proxy_stop(struct proxy *p)
-{
-	pipe_pool_fini(&p->pipes);
-}
-
-int proxy_route_new(const struct proxy_route_options *opt, void **ret_conf)
-{
-	struct proxy_route *r = calloc(1, sizeof(*r));
-	int err;
-
-	if (!r)
-		return -ENOMEM;
-	r->group = opt->group;
-	r->prefix = strndup(opt->prefix.ptr, opt->prefix.len);
-	r->rewrite = opt->rewrite ? strdup(opt->rewrite) : NULL;
-	r->host = strdup(opt->host);
-	r->is_host_client = strcmp(opt->host, "client") == 0;
-	r->is_host_server = strcmp(opt->host, "server") == 0;
-	r->connect_ms = opt->connect_ms;
-	r->first_byte_ms = opt->first_byte_ms;
-	r->between_ms = opt->between_ms;
-	r->total_ms = opt->total_ms;
-	r->tunnel_ms = opt->tunnel_ms;
-	r->repeat = opt->repeat;
-	r->tries = opt->tries;
-	r->body_max = opt->body_max;
-	err = proxy_rules_init(&r->request_rules, &opt->request_set, &opt->request_add, &opt->request_remove);
-	if (!err)
-		err = proxy_rules_init(&r->response_rules, &opt->response_set, &opt->response_add,
-				       &opt->response_remove);
-	if (!err && (!r->prefix || !r->host || (opt->rewrite && !r->rewrite)))
-		err = -ENOMEM;
-	if (err)
-		proxy_route_free(r);
-	else
-		*ret_conf = r;
-	return err;
-}
-
-void proxy_route_free(void *conf)
-{
-	struct proxy_route *r = conf;
-
-	if (!r)
-		return;
-	free(r->prefix);
-	free(r->rewrite);
-	free(r->host);
-	proxy_rules_fini(&r->request_rules);
-	proxy_rules_fini(&r->response_rules);
-	free(r);
-}

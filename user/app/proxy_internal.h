@@ -27,6 +27,8 @@
 /* Content left from which on it goes through a pipe rather than a buffer. */
 #define PROXY_SPLICE_MIN (64u * 1024)
 #define PROXY_TRAILERS_SIZE 1024
+/* The most that a group's budget holds, in hundredths of a retry: always some, and never more than a burst. */
+#define PROXY_RETRY_CREDIT 1000u
 
 struct proxy {
 	struct loop *loop;
@@ -153,6 +155,7 @@ void proxy_write_fields(const struct proxy_call *c, struct buf *b);
 /* Those of a trailer section that may be passed on. */
 void proxy_filter_trailers(struct span in, struct buf *out);
 /* proxy_forward.c: what the server is told about the client; whom a request belongs to. */
+bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer);
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b);
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
 

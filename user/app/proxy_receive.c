@@ -32,6 +32,8 @@ static enum flow pass_interim(struct proxy_call *c)
 
 	if (++c->interim_count > INTERIM_MAX)
 		return fail(c, 502, "bad_response");
+	/* A sign of life: the time for the head begins anew. */
+	c->due_ms = UINT64_MAX;
 	proxy_write_fields(c, &b);
 	/* Nobody asked for a 100 who does not wait for it. */
 	if (!b.is_truncated && (c->res.status != 100 || c->req->expects_continue))

@@ -34,12 +34,15 @@ enum upstream_balance {
 	BALANCE_HASH,		/* by the lease's key: the same one while it can be had; others keep theirs */
 };
 
+#define UPSTREAM_HOST_SIZE 264	/* a name of 255 bytes, ":65535" */
+
 struct upstream_server_options {
 	unsigned weight;		/* 1 to 65535 */
 	unsigned max_connections;	/* on the host, idle ones included; 0 = no limit */
 	uint64_t slow_start_ms;		/* 0 = off */
 	bool is_backup;			/* used only when no other can be */
 	unsigned first_endpoint, endpoint_count;	/* in the table; each server's follow those of the one before */
+	char host[UPSTREAM_HOST_SIZE];	/* "app.internal:8080", what it calls itself; "": its address */
 };
 
 struct upstream_options {
@@ -149,6 +152,8 @@ struct upstream_counters *upstream_lease_counters(const struct upstream_lease *l
 /* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one. */
 #define UPSTREAM_ADDRESS_TEXT 128
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
+/* How a request names the server it is given to (Host); as upstream_lease_address where it has no name. */
+const char *upstream_lease_host(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
 const char *upstream_name(const struct upstream *u);
 /* Was the lease's connection used before?  It may have died while it was idle. */
 static inline bool upstream_is_reused(const struct upstream_lease *lease)

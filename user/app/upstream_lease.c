@@ -309,6 +309,16 @@ const char *upstream_lease_address(const struct upstream_lease *lease, char text
 	return sock_addr_print_any((const struct sockaddr *)&a->addr, a->len, text, UPSTREAM_ADDRESS_TEXT);
 }
 
+const char *upstream_lease_host(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT])
+{
+	const struct peer *p;
+
+	if (!lease->upstream || lease->endpoint == UPSTREAM_NO_ENDPOINT)
+		return "-";
+	p = peer_of(lease->upstream, lease->endpoint);
+	return p->server->host[0] ? p->server->host : upstream_lease_address(lease, text);
+}
+
 void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from)
 {
 	BUG_ON(from->state != LEASE_HELD);
