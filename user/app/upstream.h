@@ -89,6 +89,7 @@ struct upstream_conn {
 	unsigned endpoint;		/* index in the table */
 	uint32_t address_id;		/* which of the addresses that the endpoint has had */
 	uint64_t idle_until_ms;
+	uint64_t kept_turn;		/* idle since this iteration of the loop */
 	uint64_t request_count;		/* requests it was leased for, this one included: above 1 it is a reused one */
 	struct upstream_lease *lease;	/* who has it; NULL: idle */
 };
