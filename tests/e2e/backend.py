@@ -32,8 +32,11 @@ REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-\"$-~]+) HTTP/1\.1\Z")
 FIELD_LINE = re.compile(rb"(" + TOKEN + rb"):(?: ([!-~\x80-\xff](?:[\t !-~\x80-\xff]*[!-~\x80-\xff])?)?)?\Z")
 AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|(?:[\w\-.~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?\Z", re.A)
 CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,16}\Z")
-# Fields that no trailer section may carry (RFC 9110 6.5.1) and that no proxy passes on (7.6.1).
-FRAMING_FIELDS = {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "expect"}
+# Fields that no trailer section may carry (RFC 9110 6.5.1): about framing, routing, and who somebody is.
+NO_TRAILERS = {
+    "content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "expect", "cookie",
+    "authorization", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via", "content-type",
+}
 HEAD_MAX = 1 << 20
 KEPT_MAX = 1 << 20  # bytes of a body that are kept; of the rest only the hash is
 BLOCK = hashlib.shake_256(b"sluice").digest(65537)  # an odd length: no two blocks of a body align alike
@@ -241,7 +244,7 @@ class Connection:
                 raise Odd("no CRLF behind a chunk")
         r.trailers = self.take_fields()
         for name, _ in r.trailers:
-            if name.lower() in FRAMING_FIELDS:
+            if name.lower() in NO_TRAILERS:
                 raise Odd("a trailer %s" % name)
 
     def read_preface(self):

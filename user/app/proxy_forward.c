@@ -150,14 +150,20 @@ static void put_request_id(const struct proxy_call *c, struct buf *b)
 	buf_add_lit(b, "\r\n");
 }
 
+bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer)
+{
+	const struct cidr_set *trusted = call_proxy(c)->trusted;
+
+	return trusted && trusted->count > 0 && cidr_set_has(trusted, peer);
+}
+
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b)
 {
 	const struct request *req = c->req;
-	const struct cidr_set *trusted = call_proxy(c)->trusted;
 	struct forwarded_hop hop = {
 		.req = req,
 		.peer = req->peer,
-		.is_trusted = trusted && cidr_set_has(trusted, req->peer),
+		.is_trusted = proxy_trusts(c, req->peer),
 	};
 
 	put_value(c, b, SPAN("X-Forwarded-For"), forwarded_print_for, &hop);

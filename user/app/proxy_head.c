@@ -167,6 +167,22 @@ static void put_host(const struct proxy_call *c, struct buf *b)
 	put_field(b, SPAN("Host"), host);
 }
 
+/* What proxies say of their clients besides what is written anew: believed as far as they are. */
+static bool is_hearsay(struct span name)
+{
+	static const struct span prefix = SPAN("X-Forwarded-");
+
+	return span_ieq(name, SPAN("X-Real-IP")) ||
+	       (name.len > prefix.len && span_ieq(span_of(name.ptr, prefix.len), prefix));
+}
+
+static bool is_stale(const struct field *f, bool is_trusted)
+{
+	if (f->id != HEADER_OTHER || (f->name.ptr[0] | 0x20) != 'x')
+		return false;
+	return !is_trusted && is_hearsay(f->name);
+}
+
 /* Fields that are written anew, or are nobody's business but ours. */
 static bool is_ours(const struct field *f)
 {
@@ -193,6 +209,25 @@ static bool is_ours(const struct field *f)
 	default:
 		return false;
 	}
+}
+
+#define NAME_MAX_OURS 32	/* longer names are none of ours */
+
+/*
+ * "X_Forwarded_For" is another name to HTTP and the same to every server that hands its fields on as environment
+ * variables (RFC 3875 4.1.18), where '-' becomes '_' too: it would say what only we may say.
+ */
+static bool is_disguised(struct span name)
+{
+	char plain[NAME_MAX_OURS];
+	struct field f = { .name = span_of(plain, name.len) };
+
+	if (name.len > sizeof(plain) || !memchr(name.ptr, '_', name.len))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		plain[i] = name.ptr[i] == '_' ? '-' : name.ptr[i];
+	f.id = header_id_of(f.name);
+	return is_ours(&f) || f.id == HEADER_CONTENT_TYPE || is_hearsay(f.name);
 }
 
 /* A traceparent that is not valid, or came twice, goes no further, and what belongs to it neither (W3C Trace Context 3.3). */
@@ -258,7 +293,7 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	const struct request *req = c->req;
 	const struct proxy_rules *rules = &c->route->request_rules;
 	bool has_named = names_fields(req->fields, req->field_count);
-	bool drops_trace = breaks_trace(req);
+	bool drops_trace = breaks_trace(req), is_trusted = proxy_trusts(c, req->peer);
 
 	buf_add_span(b, req->method_text);
 	buf_add_char(b, ' ');
@@ -268,7 +303,7 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	for (unsigned i = 0; i < req->field_count; i++) {
 		const struct field *f = &req->fields[i];
 
-		if (is_ours(f) || (has_named && is_named(req->fields, req->field_count, f->name)) ||
+		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) || (has_named && is_named(req->fields, req->field_count, f->name)) ||
 		    (drops_trace && is_of_trace(f)) ||
 		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
 			continue;

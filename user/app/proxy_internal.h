@@ -144,6 +144,7 @@ void proxy_write_fields(const struct proxy_call *c, struct buf *b);
 /* Those of a trailer section that may be passed on. */
 void proxy_filter_trailers(struct span in, struct buf *out);
 /* proxy_forward.c: what the server is told about the client; whom a request belongs to. */
+bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer);
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b);
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
 

@@ -308,6 +308,12 @@ static enum step pump_body(struct session *s)
 	return STEP_READ;
 }
 
+/* Content that was spliced ends without a byte to read, perhaps while the handler wanted no more. */
+static bool has_body_at_hand(const struct exchange *x)
+{
+	return x->in_start < x->in_end || parser_is_over(&x->parser);
+}
+
 /* The session has no content at hand: the handler may send on what it has, or take more by itself. */
 static enum step ask_for_body(struct session *s)
 {
@@ -324,9 +330,6 @@ static enum step ask_for_body(struct session *s)
 	if (ops && x->reply.wants_splice && s->conn.is_readable && conn_can_splice(&s->conn) &&
 	    parser_opaque(&x->parser) > 0) {
 		ops->on_body_ready(&x->request, &x->reply);
-		/* Only to see whether that was the end. */
-		if (!x->is_aborted && parser_opaque(&x->parser) == 0)
-			pump_body(s);
 		return STEP_AGAIN;
 	}
 	return STEP_READ;
@@ -400,7 +403,7 @@ enum step exchange_active(struct session *s)
 		x->parser.trailers = NULL;
 	}
 	skips_body = x->reply.is_ended && x->reply.must_close;
-	if (!x->is_body_done && !skips_body && !x->is_paused && x->in_start < x->in_end) {
+	if (!x->is_body_done && !skips_body && !x->is_paused && has_body_at_hand(x)) {
 		enum step step = pump_body(s);
 
 		if (step != STEP_READ)
