@@ -10,7 +10,8 @@ import time
 
 from backend import DATE, Backend, Ignorer, pattern_bytes, raw
 from harness import Client, main, request, wait_for
-from proxy import assert_reason, described, logged, proxy, upstreams
+from peers import free_port
+from proxy import described, log, proxy, upstreams
 
 
 @contextlib.contextmanager
@@ -159,6 +160,60 @@ def test_answer_that_is_there_before_the_request():
         done.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+# --- fields ---
+
+
+def test_server_that_is_ourselves():
+    """A request went round until its Via no longer fitted, through thousands of connections."""
+    port = free_port()
+    with proxy(["127.0.0.1:%d" % port], listens=("127.0.0.1:%d" % port,), workers=1) as s:
+        with Client(s) as c:
+            assert c.request("/round").status == 508
+        assert_reason_of_any(s, "/round", "loop", 508)
+        assert s.total("accepted") < 20, s.workers()
+
+
+def assert_reason_of_any(server, target, reason, status):
+    wait_for(
+        lambda: [e for e in log(server) if (e["target"], e["reason"], e["status"]) == (target, reason, status)],
+        "a line of %s with %s" % (target, reason),
+    )
+
+
+def test_upgrades_to_many_things():
+    """More Upgrade fields than a reply has room for made the 101 a 500, and the connection a tunnel all the same."""
+    many = "".join("Upgrade: x%d\r\n" % i for i in range(60))
+    head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade, x-hop\r\nX-Hop: 1\r\n%s\r\n" % many
+    with Backend() as b, proxy([b.on("/t", raw(head + "tunnel", then="close"))], workers=1) as s, Client(s) as c:
+        c.send(request("/t", fields=[("Connection", "upgrade"), ("Upgrade", "x1")]))
+        r = c.read_response()
+        assert r.status == 101 and len(r.all("upgrade")) == 60 and not r.all("x-hop"), r.fields
+        c.half_close()
+        assert c.read_all() == b"tunnel"
+
+
+def test_interim_answers_are_not_changed():
+    """What a route adds to answers was added to each 1xx as well."""
+    hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Gone: 1\r\n\r\n"
+    answer = "HTTP/1.1 200 OK\r\n" + DATE + "Content-Length: 2\r\n\r\nok"
+    route = {"response_add": ["Set-Cookie: a=b"], "response_remove": ["X-Gone"]}
+    with Backend() as b, proxy([b.on("/h", raw(hints, answer, then="keep"))], route, workers=1) as s, Client(s) as c:
+        first, second = c.request("/h"), c.read_response()
+        assert (first.status, first.all("link"), first.all("set-cookie"), first.all("x-gone")) == (103, ["</a>"], [], [])
+        assert (second.status, second.all("set-cookie")) == (200, ["a=b"])
+
+
+def test_names_that_become_others_behind_us():
+    """X_User is X-User to a server that hands fields on as environment variables, and Proxy is HTTP_PROXY."""
+    route = {"request_set": ["X-User: nobody"], "request_remove": ["X-Secret-Level"]}
+    fields = [("X_User", "root"), ("x_secret-level", "9"), ("Proxy", "http://x"), ("X_Other", "1")]
+    with Backend() as b, proxy([b], route, workers=1) as s, Client(s) as c:
+        d = described(c.request("/", fields=fields))
+        names = [n for n, _ in d["fields"]]
+        assert d["all"]("x-user") == ["nobody"] and "X_Other" in names, d["fields"]
+        assert not {"X_User", "x_secret-level", "Proxy"} & set(names), d["fields"]
 
 
 if __name__ == "__main__":

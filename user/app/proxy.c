@@ -367,8 +367,14 @@ static void proxy_on_request(struct request *req, struct reply *reply, void *con
 {
 	struct proxy_route *route = conf;
 	struct proxy_group *g = route->group;
-	struct proxy_call *c = call_new(route, req, reply);
+	struct proxy_call *c;
 
+	if (req->known[HEADER_VIA] && proxy_goes_round(req)) {
+		reply->why = "loop";
+		reply_status_page(reply, 508);
+		return;
+	}
+	c = call_new(route, req, reply);
 	if (!c) {
 		reply->why = "no_memory";
 		reply_status_page(reply, 503);

@@ -150,6 +150,16 @@ static void put_request_id(const struct proxy_call *c, struct buf *b)
 	buf_add_lit(b, "\r\n");
 }
 
+/* Proxies of this kind behind one another are few; a server that is ourselves, by whatever name, would get thousands. */
+#define ROUNDS_MAX 10u
+
+static const struct span own_name = SPAN("sluice");
+
+bool proxy_goes_round(const struct request *req)
+{
+	return forwarded_via_count(req, own_name) >= ROUNDS_MAX;
+}
+
 bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer)
 {
 	const struct cidr_set *trusted = call_proxy(c)->trusted;
@@ -172,7 +182,7 @@ void proxy_write_forwarded(const struct proxy_call *c, struct buf *b)
 	put_value(c, b, SPAN("Forwarded"), forwarded_print_forwarded, &hop);
 	if (is_ours_to_write(c, SPAN("Via"))) {
 		buf_add_lit(b, "Via: ");
-		forwarded_print_via(b, req->fields, req->field_count, req->version_minor, SPAN("sluice"));
+		forwarded_print_via(b, req->fields, req->field_count, req->version_minor, own_name);
 		buf_add_lit(b, "\r\n");
 	}
 	put_request_id(c, b);

@@ -202,6 +202,9 @@ static bool is_ours(const struct field *f)
 		return is_of_connection(f->id);
 	}
 	switch (f->name.len) {
+	case 5:
+		/* No field of HTTP, but a setting of programs that read it as HTTP_PROXY from their environment. */
+		return span_ieq(f->name, SPAN("Proxy"));
 	case 14:
 		return span_ieq(f->name, SPAN("HTTP2-Settings"));
 	case 19:
@@ -303,7 +306,8 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	for (unsigned i = 0; i < req->field_count; i++) {
 		const struct field *f = &req->fields[i];
 
-		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) || (has_named && is_named(req->fields, req->field_count, f->name)) ||
+		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) ||
+		    (has_named && is_named(req->fields, req->field_count, f->name)) ||
 		    (drops_trace && is_of_trace(f)) ||
 		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
 			continue;
@@ -319,22 +323,31 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 
 /* The response -------------------------------------------------------------------------------------------------- */
 
+/* What a connection changes to is said by who changes it: us, but in the server's words. */
+static bool says_upgrade(const struct response *res, const struct field *f)
+{
+	return f->id == HEADER_UPGRADE && res->status == 101;
+}
+
 void proxy_write_fields(const struct proxy_call *c, struct buf *b)
 {
 	const struct response *res = &c->res;
 	const struct proxy_rules *rules = &c->route->response_rules;
 	bool has_named = names_fields(res->fields, res->field_count);
+	bool is_final = res->status >= 200 || res->status == 101;
 
 	for (unsigned i = 0; i < res->field_count; i++) {
 		const struct field *f = &res->fields[i];
 
-		if (is_of_connection(f->id) ||
-		    (has_named && is_named(res->fields, res->field_count, f->name)) ||
-		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
+		if (!says_upgrade(res, f) &&
+		    (is_of_connection(f->id) || (has_named && is_named(res->fields, res->field_count, f->name)) ||
+		     (rules->dropped_count && proxy_rules_drop(rules, f->name))))
 			continue;
 		put_field(b, f->name, f->value);
 	}
-	proxy_rules_write(rules, b);
+	/* Once for each answer: nobody expects the answer's cookies in a 100. */
+	if (is_final)
+		proxy_rules_write(rules, b);
 }
 
 /* RFC 9110 6.5.1: nothing that decides about framing, routing or who somebody is. */

@@ -150,11 +150,13 @@ enum received call_receive(struct proxy_call *c);
 /* proxy_head.c */
 /* The request's head as the server gets it.  `is_last_try`... false: it does not fit. */
 bool proxy_write_request(struct proxy_call *c, struct buf *b);
-/* The end-to-end fields of a response, and what is added to them. */
+/* The end-to-end fields of a response, and what is added to them; Upgrade too, of a 101. */
 void proxy_write_fields(const struct proxy_call *c, struct buf *b);
 /* Those of a trailer section that may be passed on. */
 void proxy_filter_trailers(struct span in, struct buf *out);
 /* proxy_forward.c: what the server is told about the client; whom a request belongs to. */
+/* Has it come by here so often that it will for ever? */
+bool proxy_goes_round(const struct request *req);
 bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer);
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b);
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
@@ -162,7 +164,7 @@ uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
 /* Memory of the process for a head that is being made; overwritten by the next one. */
 struct buf proxy_scratch(void);
 
-/* proxy_tunnel.c: after a 101 */
-void call_upgrade(struct proxy_call *c);
+/* proxy_tunnel.c: after a 101.  False: its head is too large, nothing was done. */
+bool call_upgrade(struct proxy_call *c);
 
 #endif

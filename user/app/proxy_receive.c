@@ -42,7 +42,8 @@ static enum flow pass_interim(struct proxy_call *c)
 	return FLOW_AGAIN;
 }
 
-static void begin_reply(struct proxy_call *c)
+/* False: the head is too large. */
+static bool begin_reply(struct proxy_call *c)
 {
 	struct reply *reply = c->reply;
 	const struct response *res = &c->res;
@@ -50,10 +51,11 @@ static void begin_reply(struct proxy_call *c)
 	uint64_t length = REPLY_LENGTH_UNKNOWN;
 
 	proxy_write_fields(c, &b);
+	if (b.is_truncated)
+		return false;
 	reply_set_status(reply, res->status);
 	reply->is_relayed = true;
 	reply->block = buf_span(&b);
-	reply->has_overflown = b.is_truncated;
 	/* RFC 9110 6.6.1 */
 	if (!res->known[HEADER_DATE])
 		reply_add_date(reply, SPAN("Date"), (int64_t)(clock_wall_ns() / NS_PER_SEC));
@@ -66,6 +68,7 @@ static void begin_reply(struct proxy_call *c)
 		length = REPLY_LENGTH_UNKNOWN;
 	reply_begin(reply, length);
 	reply->block = span_of(NULL, 0);
+	return true;
 }
 
 static enum flow take_head(struct proxy_call *c)
@@ -88,15 +91,14 @@ static enum flow take_head(struct proxy_call *c)
 	counters->status[c->res.status / 100]++;
 	c->reply->origin.first_byte_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 	if (c->res.status == 101) {
-		if (!c->has_upgrade || !c->res.has_upgrade)
+		if (!c->has_upgrade || !c->res.has_upgrade || !call_upgrade(c))
 			return fail(c, 502, "bad_response");
-		call_upgrade(c);
 		return FLOW_WAIT;
 	}
-	begin_reply(c);
-	c->state = CALL_BODY;
-	if (c->reply->has_overflown)
+	if (!begin_reply(c))
 		return fail(c, 502, "bad_response");
+	upstream_answered(&c->lease, c->res.status >= 500 ? OUTCOME_ERROR : OUTCOME_OK, false);
+	c->state = CALL_BODY;
 	return FLOW_AGAIN;
 }
 

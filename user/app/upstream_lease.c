@@ -264,6 +264,17 @@ void upstream_cancel(struct upstream_lease *lease)
 	u->lease_count--;
 }
 
+void upstream_answered(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_all)
+{
+	struct upstream *u = lease->upstream;
+
+	BUG_ON(lease->state != LEASE_HELD);
+	if (!is_all && !lease->trial_ns && !lease->is_panic)
+		return;
+	health_note(u, lease, peer_of(u, lease->endpoint), outcome);
+	lease->is_panic = false;
+}
+
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable)
 {
 	struct upstream *u = lease->upstream;
