@@ -128,6 +128,8 @@ static void clear_attempt(struct proxy_call *c)
 	struct proxy *p = call_proxy(c);
 
 	output_clear(&c->out);
+	/* Content has its place behind the head of the next attempt. */
+	call_pause_client(c, true);
 	c->in_start = c->in_end = 0;
 	c->is_sent = c->is_send_dead = c->is_blocked = false;
 	c->has_upgrade = false;
@@ -253,7 +255,9 @@ static void on_connected(struct upstream_lease *lease)
 	c->is_blocked = false;
 	response_reset(&c->parser, &c->res, c->req->method);
 	c->parser.trailers = &c->trailers;
-	call_send_head(c);
+	/* One that turns everybody away may have answered as it accepted, and there is no other event for that. */
+	if (call_send_head(c) && lease->conn->conn.is_readable)
+		loop_again(call_proxy(c)->loop, &c->job);
 	reply_run(reply);
 }
 
@@ -295,8 +299,16 @@ static void on_ready(struct upstream_lease *lease)
 		c->is_blocked = false;
 	if (!c->is_blocked && !output_is_empty(&c->out))
 		call_flush(c);
-	if (call_receive(c))
+	switch (call_receive(c)) {
+	case RECEIVED:
 		call_settle(c);
+		break;
+	case RECEIVED_END:
+		break;
+	case RECEIVED_ANEW:
+		/* Whoever went on with it ran its session; the reply may be that of another request by now. */
+		return;
+	}
 	reply_run(reply);
 }
 
@@ -381,7 +393,7 @@ static void proxy_on_writable(struct request *req, struct reply *reply)
 	if (!c || !c->is_held || reply_queued(reply) > PROXY_LOW_WATER)
 		return;
 	c->is_held = false;
-	if (call_receive(c))
+	if (call_receive(c) == RECEIVED)
 		call_settle(c);
 }
 

@@ -13,7 +13,8 @@ enum flow {
 	FLOW_AGAIN,	/* something was done */
 	FLOW_READ,	/* needs bytes */
 	FLOW_WAIT,	/* nothing to do until an event */
-	FLOW_OVER,	/* the call has ended, or has begun anew */
+	FLOW_OVER,	/* the call has ended */
+	FLOW_ANEW,	/* the call has begun anew */
 };
 
 static enum flow fail(struct proxy_call *c, unsigned status, const char *why)
@@ -141,7 +142,7 @@ static enum flow on_end(struct proxy_call *c, bool is_reset)
 		return FLOW_OVER;
 	}
 	if (c->state == CALL_HEAD && c->in_start == c->in_end && call_try_again(c, why, OUTCOME_FAILED))
-		return FLOW_OVER;
+		return FLOW_ANEW;
 	return fail(c, 502, why);
 }
 
@@ -230,7 +231,7 @@ static enum flow step(struct proxy_call *c)
 	return FLOW_WAIT;
 }
 
-bool call_receive(struct proxy_call *c)
+enum received call_receive(struct proxy_call *c)
 {
 	unsigned reads = 0;
 
@@ -239,13 +240,13 @@ bool call_receive(struct proxy_call *c)
 
 		if (flow == FLOW_READ && reads++ == READS_MAX) {
 			loop_again(call_proxy(c)->loop, &c->job);
-			return true;
+			return RECEIVED;
 		}
 		if (flow == FLOW_READ)
 			flow = receive_more(c);
-		if (flow == FLOW_OVER)
-			return false;
 		if (flow == FLOW_WAIT)
-			return true;
+			return RECEIVED;
+		if (flow == FLOW_OVER || flow == FLOW_ANEW)
+			return flow == FLOW_OVER ? RECEIVED_END : RECEIVED_ANEW;
 	}
 }
