@@ -29,8 +29,7 @@ void call_free(struct proxy_call *c)
 		hold_put(&c->up->hold);
 	if (c->down)
 		hold_put(&c->down->hold);
-	if (c->in)
-		pool_put(&p->buffers, c->in);
+	call_drop_input(c);
 	c->reply->ctx = NULL;
 	c->reply->request_trailers = NULL;
 	pool_put(&p->calls, c);
@@ -130,7 +129,7 @@ static void clear_attempt(struct proxy_call *c)
 	output_clear(&c->out);
 	/* Content has its place behind the head of the next attempt. */
 	call_pause_client(c, true);
-	c->in_start = c->in_end = 0;
+	call_drop_input(c);
 	c->is_sent = c->is_send_dead = c->is_blocked = false;
 	c->has_upgrade = false;
 	c->due_ms = UINT64_MAX;
@@ -335,13 +334,8 @@ static struct proxy_call *call_new(struct proxy_route *route, struct request *re
 
 	if (!c)
 		return NULL;
-	/* Response and trailer memory are written before they are read. */
-	memset(c, 0, offsetof(struct proxy_call, parser));
-	c->in = pool_get(&p->buffers);
-	if (!c->in) {
-		pool_put(&p->calls, c);
-		return NULL;
-	}
+	/* The rest is written before it is read. */
+	memset(c, 0, offsetof(struct proxy_call, out));
 	c->route = route;
 	c->req = req;
 	c->reply = reply;

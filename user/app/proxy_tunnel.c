@@ -82,7 +82,7 @@ static void *on_detached(void *ctx, const struct detached *d)
 {
 	struct proxy_call *c = ctx;
 	struct proxy_tunnel *t = malloc(sizeof(*t));
-	struct span early = span_of(c->in + c->in_start, c->in_end - c->in_start);
+	struct span early = call_unread(c);
 
 	if (!t) {
 		upstream_cancel(&c->lease);
