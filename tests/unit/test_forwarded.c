@@ -275,8 +275,9 @@ static void forwarded__prints_for_the_upstream(void **state)
 
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
 		union sock_addr peer = address(cases[i].peer);
-		struct forwarded_hop h = {&req, &peer, cases[i].is_trusted};
+		struct forwarded_hop h;
 
+		forwarded_hop_init(&h, &req, &peer, cases[i].is_trusted);
 		request_fill(&req, cases[i].fields);
 		req.is_secure = cases[i].is_secure;
 		check_print(forwarded_print_for, &h, cases[i].expected_for);
@@ -289,8 +290,9 @@ static void forwarded__prints_for_the_upstream(void **state)
 static void forwarded__prints_a_peer_without_address(void **state)
 {
 	union sock_addr peer = {.any = {.sa_family = AF_UNIX}};
-	struct forwarded_hop h = {&req, &peer, true};
+	struct forwarded_hop h;
 
+	forwarded_hop_init(&h, &req, &peer, true);
 	request_fill(&req, X("1.1.1.1") "Host: a\"b\\c\n");
 	check_print(forwarded_print_for, &h, "1.1.1.1, unknown");
 	check_print(forwarded_print_forwarded, &h, "for=unknown;host=\"a\\\"b\\\\c\";proto=http");

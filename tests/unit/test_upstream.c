@@ -767,16 +767,31 @@ static void upstream__looks_at_no_lease_after_its_callback(void **state)
 	fix_fini(&f);
 }
 
+static void check_address(unsigned asker, const union sock_addr *at)
+{
+	char text[UPSTREAM_ADDRESS_TEXT], expected[SOCK_ADDR_TEXT];
+
+	sock_addr_print(at, expected);
+	assert_string_equal(upstream_lease_address(&askers[asker].lease, text), expected);
+}
+
 static void upstream__leaves_connections_to_an_old_address(void **state)
 {
+	union sock_addr old;
+
 	open_upstream(2);
 	f.table.endpoints[1].is_drained = 1;
 	fix_start(&f, 0);
 	connect_asker(0);
 	connect_asker(1);
 	release(0);
+	old = f.listeners[0].at;
+	check_address(1, &old);
 	fix_set_address(&f, 0, &f.listeners[1].at);
 	assert_int_equal(connect_asker(2)->request_count, 1);
+	/* What is told of a connection is where it goes, not where it would go now. */
+	check_address(1, &old);
+	check_address(2, &f.listeners[1].at);
 	fix_turn_until(&f, fix_accept(&f, 1) >= 0);
 	assert_int_equal(f.u->idle_count, 0);
 	/* Released after the change. */

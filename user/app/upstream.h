@@ -155,7 +155,7 @@ void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from)
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
 /* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);
-/* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one. */
+/* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one.  `text` may stay unused. */
 #define UPSTREAM_ADDRESS_TEXT 128
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
 /* How a request names the server it is given to (Host); as upstream_lease_address where it has no name. */

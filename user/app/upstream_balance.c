@@ -94,6 +94,7 @@ void peer_refresh(struct upstream *u, struct peer *p)
 		return;
 	}
 	p->address = now;
+	sock_addr_print_any((const struct sockaddr *)&now.addr, now.len, p->address_text, sizeof(p->address_text));
 	p->address_id++;
 	p->hash = hash_address(&now);
 	health_forget(&p->health);

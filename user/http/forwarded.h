@@ -37,7 +37,14 @@ struct forwarded_hop {
 	const struct request *req;
 	const union sock_addr *peer; /* as for forwarded_client; its port is not told */
 	bool is_trusted; /* the peer: what it said of those before it is passed on */
+	/* private */
+	struct span address;	/* of the peer, as it is told */
+	char text[SOCK_ADDR_TEXT];
 };
+
+/* Stays where it is: the address is printed once for all fields. */
+void forwarded_hop_init(struct forwarded_hop *h, const struct request *req, const union sock_addr *peer,
+			bool is_trusted);
 
 /*
  * Values for the upstream, without name and line end, in place of all fields of the name that came.

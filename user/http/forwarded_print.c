@@ -52,13 +52,20 @@ static struct span own_scheme(const struct request *req)
 	return req->is_secure ? SPAN("https") : SPAN("http");
 }
 
+void forwarded_hop_init(struct forwarded_hop *h, const struct request *req, const union sock_addr *peer,
+			bool is_trusted)
+{
+	h->req = req;
+	h->peer = peer;
+	h->is_trusted = is_trusted;
+	h->address = print_address(peer, h->text);
+}
+
 void forwarded_print_for(struct buf *b, const struct forwarded_hop *h)
 {
-	char text[SOCK_ADDR_TEXT];
-
 	if (h->is_trusted)
 		add_old_list(b, h->req, HEADER_X_FORWARDED_FOR);
-	buf_add_span(b, print_address(h->peer, text));
+	buf_add_span(b, h->address);
 }
 
 /* RFC 3986 3.1, but short. */
@@ -144,8 +151,7 @@ static void add_value(struct buf *b, struct span value)
 
 void forwarded_print_forwarded(struct buf *b, const struct forwarded_hop *h)
 {
-	char text[SOCK_ADDR_TEXT];
-	struct span address = print_address(h->peer, text);
+	struct span address = h->address;
 
 	if (h->is_trusted && are_all_closed(h->req))
 		add_old_list(b, h->req, HEADER_FORWARDED);
