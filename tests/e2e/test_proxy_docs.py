@@ -235,8 +235,9 @@ def test_every_reason_of_the_proxy_is_explained():
     words = set()
     for path in glob.glob(os.path.join(TOP, "user/app/proxy*.c")) + [os.path.join(TOP, "user/app/upstream_lease.c")]:
         words |= set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', text_of(path)))
+        words |= set(re.findall(r'why = "(.*?)"', text_of(path)))
     words |= set(re.findall(r'"(tunnel\w*)"', text_of("include", "stats_shm.h")))
-    assert len(words) > 15, words
+    assert len(words) > 16, words
     assert not words - set(reason_table()), words - set(reason_table())
 
 
@@ -303,6 +304,7 @@ def test_reasons():
 
         expect("done", "/x", 200)
         expect("no_server", "/drained/x", 503)
+        expect("loop", "/x?round", 508, more="Via: " + ", ".join(["1.1 sluice"] * 10) + "\r\n")
         expect("connect_refused", "/refuse/x", 502)
         expect("connect_timeout", "/ignore/x", 504)
         expect("first_byte_timeout", "/short/never", 504)
