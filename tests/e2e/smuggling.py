@@ -524,6 +524,12 @@ for name, value in (("X-Forwarded-For", "127.0.0.1, 10.0.0.1"), ("X-Forwarded-Pr
 good("two X-Forwarded-For", head("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7\r\n") + AFTER,
      [GET_P, GET_AFTER], "7239 8.1", fields={"X-Forwarded-For": "127.0.0.1"})
 
+# To a server that hands fields on as environment variables '_' is '-' (RFC 3875 4.1.18).
+for name in ("X_Forwarded_For", "X-Forwarded_Host", "x_real_ip", "Content_Length", "Transfer_Encoding", "Content_Type",
+             "X_Request_Id", "X-Forwarded-Port", "X-Real-Ip"):
+    good("nobody's %s" % name, head("%s: 6\r\n" % name) + AFTER, [GET_P, GET_AFTER], "7239 8.1", fields={name: None})
+good("an underscore of one's own", head("X_Own: 1\r\n") + AFTER, [GET_P, GET_AFTER], "9110 5.1", fields={"X_Own": "1"})
+
 # --- Upgrade and Expect (RFC 9110 7.8, 10.1.1) ---
 
 good("an upgrade that the back end refuses", head("Connection: upgrade\r\nUpgrade: chat\r\n") + AFTER,

@@ -554,6 +554,20 @@ def test_set_add_remove():
         assert r.all("set-cookie") == ["a=1", "b=2"] and not r.all("x-powered-by"), r.fields
 
 
+def test_fields_of_our_own_can_be_set_and_removed():
+    """Set or removed, they are there once or not at all: two of a name are a riddle to the server."""
+    ours = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via", "X-Request-Id"]
+    routes = {"/set/": {"request_set": [n + ": mine" for n in ours]}, "/no/": {"request_remove": ours}}
+    with one(routes=routes) as (address, _, _):
+        sent = [(n, "theirs") for n in ours]
+        d = ask(address, "/set/x", fields=sent)
+        assert [d["all"](n) for n in ours] == [["mine"]] * len(ours), d["fields"]
+        d = ask(address, "/no/x", fields=sent)
+        assert not any(d["all"](n) for n in ours), d["fields"]
+        d = ask(address, "/x", fields=sent)
+        assert [len(d["all"](n)) for n in ours] == [1] * len(ours), d["fields"]
+
+
 def test_date_is_added():
     scripts = {"/d": raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", then="keep"),
                "/own": raw("HTTP/1.1 200 OK\r\n" + DATE + "Content-Length: 2\r\n\r\nok", then="keep")}

@@ -37,7 +37,8 @@ def test_refused():
         answer, took = timed(address, "/x")
         assert answer.status == 502, answer
         assert took < 2, took
-        assert_reason(s, "/x", "connect_refused", 502)
+        line = assert_reason(s, "/x", "connect_refused", 502)
+        assert (line["server"], line["tries"], line["connect_us"]) == (r.server, 2, 0), line
         with Client(address) as c:  # the client's connection survives
             assert c.request("/y").status == 502
             assert c.request("/z").status == 502
@@ -90,6 +91,35 @@ def test_first_byte_timeout():
         assert get(s.address(), "/slow?ms=100").status == 200
         # The connection to the server was given up with the request.
         wait_for(lambda: len(b.open) <= 1, "it is closed")
+
+
+def test_head_that_drips():
+    """Bytes of a head that never ends are no answer; interim answers are a sign of life."""
+
+    def drip(c, r):
+        with contextlib.suppress(OSError):
+            for byte in OK + "X: " + "y" * 100:
+                c.sock.sendall(byte.encode())
+                time.sleep(0.05)
+        return False
+
+    early = "HTTP/1.1 103 Early Hints\r\n\r\n"
+    scripts = {"/drip": drip, "/alive": raw(early, 250, early, 250, OK + "Content-Length: 2\r\n\r\nok", then="keep")}
+    scripts["/then-mute"] = raw(early, then="hold")
+    with Backend(scripts=scripts) as b, proxy([b], {"first_byte_timeout": "400ms"}, upstream_keys=PATIENT) as s:
+        for target in ("/drip", "/then-mute"):
+            began = time.monotonic()
+            with Client(s) as c:
+                c.send(request(target))
+                r = c.read_response()
+                while r.status == 103:
+                    r = c.read_response()
+            assert r.status == 504, (target, r)
+            assert_between(time.monotonic() - began, 0.35, 2)
+            assert_reason(s, target, "first_byte_timeout", 504)
+        with Client(s) as c:
+            c.send(request("/alive"))
+            assert [c.read_response().status for _ in range(3)] == [103, 103, 200]
 
 
 def test_between_timeout():

@@ -97,6 +97,25 @@ def test_hash():
         assert len(spread(address, 10)) == 1
 
 
+def test_hash_by_clients_of_a_balancer_in_front():
+    """Behind a trusted proxy the client is whom that one names, or all requests would go to one server."""
+    top = 'trusted_proxies = { "127.0.0.1/32" }\n'
+    with several(3, keys={"balance": "hash", "hash": "ip"}, top=top) as (address, _, _):
+        def of(client, **more):
+            return ask(address, "/x", fields=[("X-Forwarded-For", client)], **more)["backend"]
+        first = {client: of(client) for client in ["192.0.2.%d" % i for i in range(1, 21)]}
+        assert len(set(first.values())) == 3, first
+        for client, name in first.items():
+            assert of("6.6.6.6, " + client) == name, "what stands left of it anybody may have written"
+            both = [("X-Forwarded-For", client), ("Forwarded", "for=192.0.2.77")]
+            assert ask(address, "/x", fields=both)["backend"] == name, "X-Forwarded-For counts"
+            alone = [("Forwarded", "for=" + client)]
+            assert ask(address, "/x", fields=alone)["backend"] == name
+    with several(3, keys={"balance": "hash", "hash": "ip"}) as (address, _, _):
+        got = {ask(address, "/x", fields=[("X-Forwarded-For", "192.0.2.%d" % i)])["backend"] for i in range(20)}
+        assert len(got) == 1, "nobody is trusted: %s" % got
+
+
 def test_hash_moves_only_what_must_move():
     with several(4, keys={"balance": "hash", "hash": "uri"}) as (address, backends, s):
         targets = ["/u%d" % i for i in range(60)]
@@ -374,6 +393,18 @@ def test_name():
             assert d["backend"] == "127.0.0.2" and d["all"]("host") == ["test"], d
             entry = upstreams(s)["b"]["servers"][0]
             assert entry["server"] == "app.test:%d" % port and "127.0.0.2" in entry["address"], entry
+
+
+def test_host_of_a_named_server():
+    """host = "server": its name, which a server of many sites goes by, and not the address that was found."""
+    with contextlib.ExitStack() as stack:
+        port = late_place("127.0.0.2")[1]
+        on_addresses(stack, port, "127.0.0.2")
+        records = {("app.test", A): ["127.0.0.2"], ("_http._tcp.app.test", SRV): [(1, 1, port, "app.test")]}
+        for server, host in (("app.test:%d" % port, "app.test:%d" % port), ("srv:_http._tcp.app.test", "app.test")):
+            with named(records, [server], route={"host": "server"}) as (address, dns, s):
+                wait_for(lambda: status_of(address) == 200, "the name is known")
+                assert ask(address)["all"]("host") == [host]
 
 
 def test_name_with_several_addresses_that_change():

@@ -125,6 +125,8 @@ static struct {
 	char body[4096];
 	unsigned body_len, pauses, detached_events, detached_aborts;
 	bool has_last;
+	bool pauses_itself;	/* with each piece that it gets */
+	bool closes_at_once;	/* what it was given */
 	struct detached detached;
 	char early[64];
 	int pipe[2];
@@ -146,6 +148,8 @@ static void on_relay_body(struct request *req, struct reply *r, struct span data
 	relay.body_len += (unsigned)data.len;
 	relay.has_last = is_last;
 	r->wants_pause_note = true;
+	if (relay.pauses_itself)
+		reply_pause_body(r, true);
 }
 
 static void on_relay_pause(struct request *req, struct reply *r)
@@ -158,6 +162,8 @@ static void on_relay_ready(struct request *req, struct reply *r)
 	ssize_t n = reply_splice_body(r, relay.pipe[1], 65536);
 
 	relay.spliced += n > 0 ? (size_t)n : 0;
+	if (relay.pauses_itself)
+		reply_pause_body(r, true);
 }
 
 static uint64_t relay_body_max(const void *conf)
@@ -184,6 +190,8 @@ static void *on_detached(void *ctx, const struct detached *d)
 {
 	relay.detached = *d;
 	snprintf(relay.early, sizeof(relay.early), "%.*s", SPAN_ARG(d->early));
+	if (relay.closes_at_once)
+		d->close(d->handle, CLOSE_TUNNEL, 3);
 	return ctx;
 }
 
@@ -899,6 +907,45 @@ static void session__splices_content_where_it_is_wanted(void **state)
 	close(relay.pipe[1]);
 }
 
+/* The proxy pauses while its server is slow: the end, which brings no byte, was never told to it then. */
+static void ends_after_a_pause(bool is_spliced)
+{
+	relay.pauses_itself = true;
+	assert_int_equal(pipe2(relay.pipe, O_NONBLOCK), 0);
+	client_say(&f, "PUT /relay HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+	spin_ms(5);
+	relay.reply->wants_splice = is_spliced;
+	relay.reply->wants_pause_note = false;
+	reply_pause_body(relay.reply, false);
+	client_say(&f, "abcdef");
+	for (unsigned i = 0; i < TURNS_MAX && relay.body_len + relay.spliced < 6; i++)
+		loop_turn(&f.loop, 1);
+	assert_int_equal(is_spliced ? relay.spliced : relay.body_len, 6);
+	assert_false(relay.has_last);
+	reply_pause_body(relay.reply, false);
+	spin_ms(5);
+	assert_true(relay.has_last);
+	/* It is the server that is waited for from now on. */
+	spin_ms(60);
+	assert_int_equal(f.stats.timeouts, 0);
+	reply_begin(relay.reply, 0);
+	reply_end(relay.reply);
+	run_until_replies(&f, 1);
+	assert_int_equal(f.last_status, 200);
+	close(relay.pipe[0]);
+	close(relay.pipe[1]);
+}
+
+static void session__ends_content_after_a_pause(void **state)
+{
+	ends_after_a_pause(false);
+}
+
+static void session__ends_spliced_content_after_a_pause(void **state)
+{
+	ends_after_a_pause(true);
+}
+
 static void session__sends_what_is_in_a_pipe(void **state)
 {
 	struct pipe_pool pool;
@@ -988,6 +1035,22 @@ static void session__gives_its_connection_away(void **state)
 	assert_int_equal(f.stats.closed[CLOSE_TUNNEL], 1);
 	assert_int_equal(relay.detached_aborts, 0);
 	assert_int_equal(seen.aborts, 0);
+	assert_int_equal(f.server.session_count, 0);
+}
+
+static void session__may_be_closed_as_it_is_given_away(void **state)
+{
+	relay.closes_at_once = true;
+	client_say(&f, "GET /relay HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+	spin_ms(5);
+	reply_set_status(relay.reply, 101);
+	relay.reply->is_upgrade = true;
+	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
+	reply_detach(relay.reply, &detached_ops, &relay, on_detached);
+	run_until_end(&f);
+	assert_int_equal(f.stats.closed[CLOSE_TUNNEL], 1);
+	assert_int_equal(f.last_body_sent, 3);
+	assert_int_equal(relay.detached_aborts, 0);
 	assert_int_equal(f.server.session_count, 0);
 }
 
@@ -1083,9 +1146,12 @@ int main(void)
 		TEST(session__relays_a_head_in_the_words_of_another),
 		TEST(session__relays_a_head_larger_than_a_buffer),
 		TEST(session__splices_content_where_it_is_wanted),
+		TEST(session__ends_content_after_a_pause),
+		TEST(session__ends_spliced_content_after_a_pause),
 		TEST(session__sends_what_is_in_a_pipe),
 		TEST(session__finds_out_whether_a_client_is_still_there),
 		TEST(session__gives_its_connection_away),
+		TEST(session__may_be_closed_as_it_is_given_away),
 		TEST(session__takes_its_connection_back_when_it_must),
 		TEST(session__passes_methods_it_has_not_heard_of),
 		TEST(session__has_a_limit_of_content_for_each_route),

@@ -127,6 +127,8 @@ static void clear_attempt(struct proxy_call *c)
 	struct proxy *p = call_proxy(c);
 
 	output_clear(&c->out);
+	/* Content has its place behind the head of the next attempt. */
+	call_pause_client(c, true);
 	call_drop_input(c);
 	c->is_sent = c->is_send_dead = c->is_blocked = false;
 	c->has_upgrade = false;
@@ -184,6 +186,15 @@ static void wait_for(struct proxy_call *c, uint64_t ms, const char *why)
 	c->due_why = why;
 }
 
+/* One limit for all of it: a server that drips its head byte by byte is no reason to wait longer. */
+static void wait_for_head(struct proxy_call *c)
+{
+	static const char why[] = "first_byte_timeout";
+
+	if (c->due_why != why || c->due_ms == UINT64_MAX)
+		wait_for(c, c->route->first_byte_ms, why);
+}
+
 /*
  * The due time moves with each piece, the timer only when it has to fire earlier than it would: most never fire, and the
  * wheel is left alone.
@@ -198,7 +209,7 @@ void call_settle(struct proxy_call *c)
 	else if (c->state == CALL_BODY)
 		wait_for(c, c->route->between_ms, "between_timeout");
 	else if (c->is_sent && output_is_empty(&c->out))
-		wait_for(c, c->route->first_byte_ms, "first_byte_timeout");
+		wait_for_head(c);
 	else if (c->is_blocked)
 		wait_for(c, c->route->between_ms, "send_timeout");
 	else
@@ -223,7 +234,8 @@ static void note_server(struct proxy_call *c)
 	memcpy(o->server, address.ptr, address.len);
 	o->server[address.len] = '\0';
 	o->tries = c->tries;
-	o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
+	if (c->lease.conn)
+		o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 }
 
 static void on_connected(struct upstream_lease *lease)
@@ -246,7 +258,9 @@ static void on_connected(struct upstream_lease *lease)
 	c->is_blocked = false;
 	response_reset(&c->parser, &c->res, c->req->method);
 	c->parser.trailers = &c->trailers;
-	call_send_head(c);
+	/* One that turns everybody away may have answered as it accepted, and there is no other event for that. */
+	if (call_send_head(c) && lease->conn->conn.is_readable)
+		loop_again(call_proxy(c)->loop, &c->job);
 	reply_run(reply);
 }
 
@@ -269,6 +283,9 @@ static void on_failed(struct upstream_lease *lease, enum upstream_failure why)
 	struct reply *reply = c->reply;
 	const char *name = upstream_failure_name(why);
 
+	/* Who it was that refused is the first thing an operator asks.  Nobody was asked: the last one stays. */
+	if (lease->endpoint != UPSTREAM_NO_ENDPOINT)
+		note_server(c);
 	if ((why == UPSTREAM_REFUSED || why == UPSTREAM_CONNECT_TIMEOUT) &&
 	    call_try_again(c, name, OUTCOME_FAILED))
 		return;
@@ -285,8 +302,16 @@ static void on_ready(struct upstream_lease *lease)
 		c->is_blocked = false;
 	if (!c->is_blocked && !output_is_empty(&c->out))
 		call_flush(c);
-	if (call_receive(c))
+	switch (call_receive(c)) {
+	case RECEIVED:
 		call_settle(c);
+		break;
+	case RECEIVED_END:
+		break;
+	case RECEIVED_ANEW:
+		/* Whoever went on with it ran its session; the reply may be that of another request by now. */
+		return;
+	}
 	reply_run(reply);
 }
 
@@ -340,8 +365,14 @@ static void proxy_on_request(struct request *req, struct reply *reply, void *con
 {
 	struct proxy_route *route = conf;
 	struct proxy_group *g = route->group;
-	struct proxy_call *c = call_new(route, req, reply);
+	struct proxy_call *c;
 
+	if (req->known[HEADER_VIA] && proxy_goes_round(req)) {
+		reply->why = "loop";
+		reply_status_page(reply, 508);
+		return;
+	}
+	c = call_new(route, req, reply);
 	if (!c) {
 		reply->why = "no_memory";
 		reply_status_page(reply, 503);
@@ -366,7 +397,7 @@ static void proxy_on_writable(struct request *req, struct reply *reply)
 	if (!c || !c->is_held || reply_queued(reply) > PROXY_LOW_WATER)
 		return;
 	c->is_held = false;
-	if (call_receive(c))
+	if (call_receive(c) == RECEIVED)
 		call_settle(c);
 }
 

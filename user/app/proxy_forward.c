@@ -57,10 +57,26 @@ static struct span find_field(const struct request *req, struct span name)
 	return span_of(NULL, 0);
 }
 
+static bool is_trusted(void *ctx, const union sock_addr *addr)
+{
+	return cidr_set_has(ctx, addr);
+}
+
+/* Behind a balancer all requests come from the balancer: its clients would be one client, on one server. */
+static void find_client(const struct proxy *p, const struct request *req, union sock_addr *ret_client)
+{
+	struct forwarded_trust trust = { .ctx = (void *)p->trusted };
+
+	if (p->trusted)
+		trust.is_trusted = is_trusted;
+	forwarded_client(req, req->peer, &trust, ret_client);
+}
+
 /* Requests without what is asked for are spread by the client's address. */
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req)
 {
 	struct span key = span_of(NULL, 0);
+	union sock_addr client;
 
 	switch (g->hash) {
 	case PROXY_HASH_URI:
@@ -75,19 +91,33 @@ uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req)
 	case PROXY_HASH_IP:
 		break;
 	}
-	if (key.len == 0)
-		key = address_bytes(req->peer);
+	if (key.len == 0) {
+		find_client(g->proxy, req, &client);
+		key = address_bytes(&client);
+	}
 	return XXH3_64bits(key.ptr, key.len);
 }
 
 /* What the server is told ---------------------------------------------------------------------------------------- */
 
-static inline void put_value(struct buf *b, struct span name, void (*print)(struct buf *b, const struct forwarded_hop *h),
-		      const struct forwarded_hop *hop)
+/* What a route sets or removes is not written here as well: two of a name are a riddle to the server. */
+static bool is_ours_to_write(const struct proxy_call *c, struct span name)
+{
+	const struct proxy_rules *rules = &c->route->request_rules;
+
+	return !rules->dropped_count || !proxy_rules_drop(rules, name);
+}
+
+/* Inlined, so that each of the few printers is called directly. */
+static inline void put_value(const struct proxy_call *c, struct buf *b, struct span name,
+			     void (*print)(struct buf *b, const struct forwarded_hop *h), const struct forwarded_hop *hop)
 {
 	size_t start = b->len, value;
 
+	if (!is_ours_to_write(c, name))
+		return;
 	buf_add_span(b, name);
+	buf_add_lit(b, ": ");
 	value = b->len;
 	print(b, hop);
 	if (b->len == value)
@@ -105,6 +135,8 @@ static void put_request_id(const struct proxy_call *c, struct buf *b)
 	char *kept = c->reply->origin.request_id;
 	size_t start;
 
+	if (!is_ours_to_write(c, SPAN("X-Request-Id")))
+		return;
 	buf_add_lit(b, "X-Request-Id: ");
 	start = b->len;
 	if (kept[0])
@@ -119,19 +151,38 @@ static void put_request_id(const struct proxy_call *c, struct buf *b)
 	buf_add_lit(b, "\r\n");
 }
 
+/* Proxies of this kind behind one another are few; a server that is ourselves, by whatever name, would get thousands. */
+#define ROUNDS_MAX 10u
+
+static const struct span own_name = SPAN("sluice");
+
+bool proxy_goes_round(const struct request *req)
+{
+	return forwarded_via_count(req, own_name) >= ROUNDS_MAX;
+}
+
+bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer)
+{
+	const struct cidr_set *trusted = call_proxy(c)->trusted;
+
+	return trusted && trusted->count > 0 && cidr_set_has(trusted, peer);
+}
+
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b)
 {
 	const struct request *req = c->req;
-	const struct cidr_set *trusted = call_proxy(c)->trusted;
 	struct forwarded_hop hop;
 
-	forwarded_hop_init(&hop, req, req->peer, trusted && cidr_set_has(trusted, req->peer));
-	put_value(b, SPAN("X-Forwarded-For: "), forwarded_print_for, &hop);
-	put_value(b, SPAN("X-Forwarded-Proto: "), forwarded_print_proto, &hop);
-	put_value(b, SPAN("X-Forwarded-Host: "), forwarded_print_host, &hop);
-	put_value(b, SPAN("Forwarded: "), forwarded_print_forwarded, &hop);
-	buf_add_lit(b, "Via: ");
-	forwarded_print_via(b, req->fields, req->known[HEADER_VIA] ? req->field_count : 0, req->version_minor, SPAN("sluice"));
-	buf_add_lit(b, "\r\n");
+	forwarded_hop_init(&hop, req, req->peer, proxy_trusts(c, req->peer));
+	put_value(c, b, SPAN("X-Forwarded-For"), forwarded_print_for, &hop);
+	put_value(c, b, SPAN("X-Forwarded-Proto"), forwarded_print_proto, &hop);
+	put_value(c, b, SPAN("X-Forwarded-Host"), forwarded_print_host, &hop);
+	put_value(c, b, SPAN("Forwarded"), forwarded_print_forwarded, &hop);
+	if (is_ours_to_write(c, SPAN("Via"))) {
+		buf_add_lit(b, "Via: ");
+		forwarded_print_via(b, req->fields, req->known[HEADER_VIA] ? req->field_count : 0, req->version_minor,
+				    own_name);
+		buf_add_lit(b, "\r\n");
+	}
 	put_request_id(c, b);
 }

@@ -178,11 +178,27 @@ static void put_host(const struct proxy_call *c, struct buf *b)
 	if (c->route->is_host_client)
 		host = c->req->authority;
 	if (c->route->is_host_server || host.len == 0)
-		host = span_str(upstream_lease_address(&c->lease, text));
+		host = span_str(upstream_lease_host(&c->lease, text));
 	/* A Unix socket has no name that could stand here. */
 	if (span_starts_with(host, SPAN("unix:")))
 		host = SPAN("localhost");
 	put_field(b, SPAN("Host"), host);
+}
+
+/* What proxies say of their clients besides what is written anew: believed as far as they are. */
+static bool is_hearsay(struct span name)
+{
+	static const struct span prefix = SPAN("X-Forwarded-");
+
+	return span_ieq(name, SPAN("X-Real-IP")) ||
+	       (name.len > prefix.len && span_ieq(span_of(name.ptr, prefix.len), prefix));
+}
+
+static bool is_stale(const struct field *f, bool is_trusted)
+{
+	if (f->id != HEADER_OTHER || (f->name.ptr[0] | 0x20) != 'x')
+		return false;
+	return !is_trusted && is_hearsay(f->name);
 }
 
 /* Fields that are written anew, or are nobody's business but ours. */
@@ -195,6 +211,9 @@ static bool is_ours(const struct field *f)
 	if (f->id != HEADER_OTHER)
 		return (OF_CONNECTION | OURS) & BIT(f->id);
 	switch (f->name.len) {
+	case 5:
+		/* No field of HTTP, but a setting of programs that read it as HTTP_PROXY from their environment. */
+		return span_ieq(f->name, SPAN("Proxy"));
 	case 14:
 		return span_ieq(f->name, SPAN("HTTP2-Settings"));
 	case 19:
@@ -202,6 +221,25 @@ static bool is_ours(const struct field *f)
 	default:
 		return false;
 	}
+}
+
+#define NAME_MAX_OURS 32	/* longer names are none of ours */
+
+/*
+ * "X_Forwarded_For" is another name to HTTP and the same to every server that hands its fields on as environment
+ * variables (RFC 3875 4.1.18), where '-' becomes '_' too: it would say what only we may say.
+ */
+static bool is_disguised(struct span name)
+{
+	char plain[NAME_MAX_OURS];
+	struct field f = { .name = span_of(plain, name.len) };
+
+	if (name.len > sizeof(plain) || !memchr(name.ptr, '_', name.len))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		plain[i] = name.ptr[i] == '_' ? '-' : name.ptr[i];
+	f.id = header_id_of(f.name);
+	return is_ours(&f) || f.id == HEADER_CONTENT_TYPE || is_hearsay(f.name);
 }
 
 /* A traceparent that is not valid, or came twice, goes no further, and what belongs to it neither (W3C Trace Context 3.3). */
@@ -267,7 +305,7 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	const struct request *req = c->req;
 	const struct proxy_rules *rules = &c->route->request_rules;
 	struct line_run run = { NULL, NULL };
-	bool drops_trace = breaks_trace(req);
+	bool drops_trace = breaks_trace(req), is_trusted = proxy_trusts(c, req->peer);
 
 	buf_add_span(b, req->method_text);
 	buf_add_char(b, ' ');
@@ -277,7 +315,8 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	for (unsigned i = 0; i < req->field_count; i++) {
 		const struct field *f = &req->fields[i];
 
-		if (is_ours(f) || (req->names_fields && is_named(req->fields, req->field_count, f->name)) ||
+		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) ||
+		    (req->names_fields && is_named(req->fields, req->field_count, f->name)) ||
 		    (drops_trace && is_of_trace(f)) ||
 		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
 			continue;
@@ -294,23 +333,33 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 
 /* The response -------------------------------------------------------------------------------------------------- */
 
+/* What a connection changes to is said by who changes it: us, but in the server's words. */
+static bool says_upgrade(const struct response *res, const struct field *f)
+{
+	return f->id == HEADER_UPGRADE && res->status == 101;
+}
+
 void proxy_write_fields(const struct proxy_call *c, struct buf *b)
 {
 	const struct response *res = &c->res;
 	const struct proxy_rules *rules = &c->route->response_rules;
 	struct line_run run = { NULL, NULL };
+	bool is_final = res->status >= 200 || res->status == 101;
 
 	for (unsigned i = 0; i < res->field_count; i++) {
 		const struct field *f = &res->fields[i];
 
-		if (is_of_connection(f) ||
-		    (res->names_fields && is_named(res->fields, res->field_count, f->name)) ||
-		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
+		if (!says_upgrade(res, f) &&
+		    (is_of_connection(f) ||
+		     (res->names_fields && is_named(res->fields, res->field_count, f->name)) ||
+		     (rules->dropped_count && proxy_rules_drop(rules, f->name))))
 			continue;
 		put_line(&run, b, f);
 	}
 	end_run(&run, b);
-	proxy_rules_write(rules, b);
+	/* Once for each answer: nobody expects the answer's cookies in a 100. */
+	if (is_final)
+		proxy_rules_write(rules, b);
 }
 
 /* RFC 9110 6.5.1: nothing that decides about framing, routing or who somebody is. */

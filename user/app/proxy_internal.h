@@ -122,7 +122,10 @@ static inline struct proxy *call_proxy(const struct proxy_call *c)
 void call_fail(struct proxy_call *c, unsigned status, const char *why, enum upstream_outcome outcome);
 /* The response is complete. */
 void call_finish(struct proxy_call *c);
-/* Another server, or a fresh connection, if that is allowed: true, and the call is at ASKING again (or has ended). */
+/*
+ * Another server, or a fresh connection, if that is allowed: true, and the call is at ASKING again, or further: it may
+ * have ended, its answer be sent and its session gone.
+ */
 bool call_try_again(struct proxy_call *c, const char *why, enum upstream_outcome outcome);
 void call_free(struct proxy_call *c);
 /* What the call waits for now. */
@@ -135,14 +138,22 @@ static inline unsigned relay_pipe_room(const struct relay_pipe *p)
 }
 
 /* proxy_send.c */
-void call_send_head(struct proxy_call *c);
+/* False: the call has ended. */
+bool call_send_head(struct proxy_call *c);
+/* Whether the client's content comes; harmless when there is none. */
+void call_pause_client(struct proxy_call *c, bool is_paused);
 void call_flush(struct proxy_call *c);
 void proxy_on_body(struct request *req, struct reply *reply, struct span data, bool is_last);
 void proxy_on_body_ready(struct request *req, struct reply *reply);
 void proxy_on_body_pause(struct request *req, struct reply *reply);
 
-/* proxy_receive.c: reads and passes on what there is; may end the call, which it says by false. */
-bool call_receive(struct proxy_call *c);
+/* proxy_receive.c: reads and passes on what there is. */
+enum received {
+	RECEIVED,		/* the call goes on */
+	RECEIVED_END,		/* it has ended */
+	RECEIVED_ANEW,		/* it began anew, and may have ended since, as may its session: look at neither */
+};
+enum received call_receive(struct proxy_call *c);
 /* What was read and not used. */
 static inline struct span call_unread(const struct proxy_call *c)
 {
@@ -154,18 +165,21 @@ void call_drop_input(struct proxy_call *c);
 /* proxy_head.c */
 /* The request's head as the server gets it.  `is_last_try`... false: it does not fit. */
 bool proxy_write_request(struct proxy_call *c, struct buf *b);
-/* The end-to-end fields of a response, and what is added to them. */
+/* The end-to-end fields of a response, and what is added to them; Upgrade too, of a 101. */
 void proxy_write_fields(const struct proxy_call *c, struct buf *b);
 /* Those of a trailer section that may be passed on. */
 void proxy_filter_trailers(struct span in, struct buf *out);
 /* proxy_forward.c: what the server is told about the client; whom a request belongs to. */
+/* Has it come by here so often that it will for ever? */
+bool proxy_goes_round(const struct request *req);
+bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer);
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b);
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
 
 /* Memory of the process for a head that is being made; overwritten by the next one. */
 struct buf proxy_scratch(void);
 
-/* proxy_tunnel.c: after a 101 */
-void call_upgrade(struct proxy_call *c);
+/* proxy_tunnel.c: after a 101.  False: its head is too large, nothing was done. */
+bool call_upgrade(struct proxy_call *c);
 
 #endif

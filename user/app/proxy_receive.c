@@ -13,7 +13,8 @@ enum flow {
 	FLOW_AGAIN,	/* something was done */
 	FLOW_READ,	/* needs bytes */
 	FLOW_WAIT,	/* nothing to do until an event */
-	FLOW_OVER,	/* the call has ended, or has begun anew */
+	FLOW_OVER,	/* the call has ended */
+	FLOW_ANEW,	/* the call has begun anew */
 };
 
 static enum flow fail(struct proxy_call *c, unsigned status, const char *why)
@@ -40,6 +41,8 @@ static enum flow pass_interim(struct proxy_call *c)
 
 	if (++c->interim_count > INTERIM_MAX)
 		return fail(c, 502, "bad_response");
+	/* A sign of life: the time for the head begins anew. */
+	c->due_ms = UINT64_MAX;
 	proxy_write_fields(c, &b);
 	/* Nobody asked for a 100 who does not wait for it. */
 	if (!b.is_truncated && (c->res.status != 100 || c->req->expects_continue))
@@ -48,7 +51,8 @@ static enum flow pass_interim(struct proxy_call *c)
 	return FLOW_AGAIN;
 }
 
-static void begin_reply(struct proxy_call *c)
+/* False: the head is too large. */
+static bool begin_reply(struct proxy_call *c)
 {
 	struct reply *reply = c->reply;
 	const struct response *res = &c->res;
@@ -56,10 +60,11 @@ static void begin_reply(struct proxy_call *c)
 	uint64_t length = REPLY_LENGTH_UNKNOWN;
 
 	proxy_write_fields(c, &b);
+	if (b.is_truncated)
+		return false;
 	reply_set_status(reply, res->status);
 	reply->is_relayed = true;
 	reply->block = buf_span(&b);
-	reply->has_overflown = b.is_truncated;
 	/* RFC 9110 6.6.1 */
 	if (!res->known[HEADER_DATE])
 		reply_add_date(reply, SPAN("Date"), (int64_t)(clock_wall_ns() / NS_PER_SEC));
@@ -72,6 +77,7 @@ static void begin_reply(struct proxy_call *c)
 		length = REPLY_LENGTH_UNKNOWN;
 	reply_begin(reply, length);
 	reply->block = span_of(NULL, 0);
+	return true;
 }
 
 static enum flow take_head(struct proxy_call *c)
@@ -94,15 +100,14 @@ static enum flow take_head(struct proxy_call *c)
 	counters->status[c->res.status / 100]++;
 	c->reply->origin.first_byte_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 	if (c->res.status == 101) {
-		if (!c->has_upgrade || !c->res.has_upgrade)
+		if (!c->has_upgrade || !c->res.has_upgrade || !call_upgrade(c))
 			return fail(c, 502, "bad_response");
-		call_upgrade(c);
 		return FLOW_WAIT;
 	}
-	begin_reply(c);
-	c->state = CALL_BODY;
-	if (c->reply->has_overflown)
+	if (!begin_reply(c))
 		return fail(c, 502, "bad_response");
+	upstream_answered(&c->lease, c->res.status >= 500 ? OUTCOME_ERROR : OUTCOME_OK, false);
+	c->state = CALL_BODY;
 	return FLOW_AGAIN;
 }
 
@@ -148,7 +153,7 @@ static enum flow on_end(struct proxy_call *c, bool is_reset)
 		return FLOW_OVER;
 	}
 	if (c->state == CALL_HEAD && c->in_start == c->in_end && call_try_again(c, why, OUTCOME_FAILED))
-		return FLOW_OVER;
+		return FLOW_ANEW;
 	return fail(c, 502, why);
 }
 
@@ -243,7 +248,7 @@ static enum flow step(struct proxy_call *c)
 	return FLOW_WAIT;
 }
 
-bool call_receive(struct proxy_call *c)
+enum received call_receive(struct proxy_call *c)
 {
 	unsigned reads = 0;
 
@@ -252,16 +257,16 @@ bool call_receive(struct proxy_call *c)
 
 		if (flow == FLOW_READ && reads++ == READS_MAX) {
 			loop_again(call_proxy(c)->loop, &c->job);
-			return true;
+			return RECEIVED;
 		}
 		if (flow == FLOW_READ)
 			flow = receive_more(c);
-		if (flow == FLOW_OVER)
-			return false;
+		if (flow == FLOW_OVER || flow == FLOW_ANEW)
+			return flow == FLOW_OVER ? RECEIVED_END : RECEIVED_ANEW;
 		if (flow == FLOW_WAIT) {
 			if (c->in_start == c->in_end)
 				call_drop_input(c);
-			return true;
+			return RECEIVED;
 		}
 	}
 }

@@ -11,7 +11,7 @@
 
 #define FLUSH_BYTES (1024u * 1024)
 
-static void pause_client(struct proxy_call *c, bool is_paused)
+void call_pause_client(struct proxy_call *c, bool is_paused)
 {
 	if (c->is_paused == is_paused || c->req->framing == BODY_NONE)
 		return;
@@ -24,7 +24,7 @@ static void stop_sending(struct proxy_call *c)
 {
 	c->is_send_dead = true;
 	output_clear(&c->out);
-	pause_client(c, false);
+	call_pause_client(c, false);
 }
 
 static void after_flush(struct proxy_call *c, enum flush_result result, uint64_t written)
@@ -47,8 +47,8 @@ static void after_flush(struct proxy_call *c, enum flush_result result, uint64_t
 		break;
 	}
 	if (!c->is_send_dead)
-		pause_client(c, c->out.queued > (c->is_paused ? PROXY_LOW_WATER : PROXY_HIGH_WATER) ||
-					(c->up && c->up->pipe->filled > 0));
+		call_pause_client(c, c->out.queued > (c->is_paused ? PROXY_LOW_WATER : PROXY_HIGH_WATER) ||
+					     (c->up && c->up->pipe->filled > 0));
 }
 
 void call_flush(struct proxy_call *c)
@@ -86,7 +86,7 @@ static void put_proxy_header(struct proxy_call *c, struct buf *b)
 		proxy_header_write_v2(b, c->req->peer, &local);
 }
 
-void call_send_head(struct proxy_call *c)
+bool call_send_head(struct proxy_call *c)
 {
 	struct buf b = proxy_scratch();
 
@@ -95,7 +95,7 @@ void call_send_head(struct proxy_call *c)
 	if (!proxy_write_request(c, &b)) {
 		/* A head that fits ours and, with what we add, not this: hardly ever. */
 		call_fail(c, 431, "head_too_large", OUTCOME_NEUTRAL);
-		return;
+		return false;
 	}
 	if (c->req->framing == BODY_NONE) {
 		send_whole(c, buf_span(&b));
@@ -103,9 +103,10 @@ void call_send_head(struct proxy_call *c)
 		output_add(&c->out, b.ptr, b.len);
 		c->reply->wants_pause_note = true;
 		c->reply->wants_splice = c->req->framing == BODY_SIZED && c->req->content_length >= PROXY_SPLICE_MIN;
-		pause_client(c, false);
+		call_pause_client(c, false);
 	}
 	call_settle(c);
+	return true;
 }
 
 /* Content ------------------------------------------------------------------------------------------------------- */
@@ -193,7 +194,7 @@ void proxy_on_body_ready(struct request *req, struct reply *reply)
 	}
 	/* One filling at a time: whether there is room for more depends on pages, not on bytes. */
 	if (c->up->pipe->filled > 0) {
-		pause_client(c, true);
+		call_pause_client(c, true);
 		return;
 	}
 	n = reply_splice_body(reply, c->up->pipe->write_fd, c->up->pipe->size);

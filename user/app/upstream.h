@@ -34,12 +34,15 @@ enum upstream_balance {
 	BALANCE_HASH,		/* by the lease's key: the same one while it can be had; others keep theirs */
 };
 
+#define UPSTREAM_HOST_SIZE 264	/* a name of 255 bytes, ":65535" */
+
 struct upstream_server_options {
 	unsigned weight;		/* 1 to 65535 */
 	unsigned max_connections;	/* on the host, idle ones included; 0 = no limit */
 	uint64_t slow_start_ms;		/* 0 = off */
 	bool is_backup;			/* used only when no other can be */
 	unsigned first_endpoint, endpoint_count;	/* in the table; each server's follow those of the one before */
+	char host[UPSTREAM_HOST_SIZE];	/* "app.internal:8080", what it calls itself; "": its address */
 };
 
 struct upstream_options {
@@ -86,6 +89,7 @@ struct upstream_conn {
 	unsigned endpoint;		/* index in the table */
 	uint32_t address_id;		/* which of the addresses that the endpoint has had */
 	uint64_t idle_until_ms;
+	uint64_t kept_turn;		/* idle since this iteration of the loop */
 	uint64_t request_count;		/* requests it was leased for, this one included: above 1 it is a reused one */
 	struct upstream_lease *lease;	/* who has it; NULL: idle */
 };
@@ -138,17 +142,24 @@ void upstream_acquire(struct upstream *u, struct upstream_lease *lease);
 /* Before on_connected and on_failed: withdraws.  Holding a connection: closes it, OUTCOME_NEUTRAL.  Else harmless. */
 void upstream_cancel(struct upstream_lease *lease);
 /*
+ * The server answers, however long the rest will take: a trial of an ejected one is decided now, and others may have it.
+ * `is_all`: there is no more to learn from it (a tunnel); in any case the release follows.
+ */
+void upstream_answered(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_all);
+/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
+void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
+/*
  * `is_reusable`: the exchange has ended in good order on both sides.  Bytes that are left unread, an end or an error
  * close the connection all the same.  Counts timeouts and failures; status and bytes are the asker's to count.
  */
-/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
-void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
 /* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);
 /* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one.  `text` may stay unused. */
 #define UPSTREAM_ADDRESS_TEXT 128
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
+/* How a request names the server it is given to (Host); as upstream_lease_address where it has no name. */
+const char *upstream_lease_host(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
 const char *upstream_name(const struct upstream *u);
 /* Was the lease's connection used before?  It may have died while it was idle. */
 static inline bool upstream_is_reused(const struct upstream_lease *lease)

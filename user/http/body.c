@@ -243,6 +243,11 @@ enum parse_state body_take(struct body *b, const struct parse_limits *limits, st
 	return state == PARSE_MORE && b->state == END ? PARSE_DONE : state;
 }
 
+bool body_is_over(const struct body *b)
+{
+	return b->state == END;
+}
+
 uint64_t body_opaque(const struct body *b)
 {
 	return b->state == UNTIL_CLOSE || b->state == SIZED || b->state == DATA ? b->left : 0;

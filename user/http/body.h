@@ -57,6 +57,8 @@ void body_begin(struct body *b, enum body_framing framing, uint64_t content_leng
 /* As parser_body.  `trailers`: NULL, or where the trailer section goes. */
 enum parse_state body_take(struct body *b, const struct parse_limits *limits, struct buf *trailers,
 			   struct span *in, struct span *ret_data);
+/* After body_begin: all of it was taken, or there is none. */
+bool body_is_over(const struct body *b);
 /* As parser_opaque and parser_skip. */
 uint64_t body_opaque(const struct body *b);
 void body_skip(struct body *b, uint64_t len);

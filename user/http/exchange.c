@@ -308,6 +308,12 @@ static enum step pump_body(struct session *s)
 	return STEP_READ;
 }
 
+/* Content that was spliced ends without a byte to read, perhaps while the handler wanted no more. */
+static bool has_body_at_hand(const struct exchange *x)
+{
+	return x->in_start < x->in_end || parser_is_over(&x->parser);
+}
+
 /* The session has no content at hand: the handler may send on what it has, or take more by itself. */
 static enum step ask_for_body(struct session *s)
 {
@@ -324,9 +330,6 @@ static enum step ask_for_body(struct session *s)
 	if (ops && x->reply.wants_splice && s->conn.is_readable && conn_can_splice(&s->conn) &&
 	    parser_opaque(&x->parser) > 0) {
 		ops->on_body_ready(&x->request, &x->reply);
-		/* Only to see whether that was the end. */
-		if (!x->is_aborted && parser_opaque(&x->parser) == 0)
-			pump_body(s);
 		return STEP_AGAIN;
 	}
 	return STEP_READ;
@@ -344,11 +347,11 @@ static bool can_batch(const struct exchange *x)
  * something is sent to it.  Where an answer is dear (a server is at work on it), an interim response finds out: a client
  * must bear with one it did not ask for (RFC 9110 15.2), and a socket nobody has any more resets.
  */
-static enum step probe(struct session *s)
+static enum step probe(struct session *s, const struct handler_ops *ops)
 {
 	struct exchange *x = s->exchange;
 
-	if (!x->route || !x->route->ops->relays_continue || x->reply.is_begun || x->has_probed)
+	if (!ops || !ops->relays_continue || x->reply.is_begun || x->has_probed)
 		return STEP_WAIT;
 	if (x->request.version_minor == 0) {
 		session_close(s, CLOSE_CLIENT_ABORT);
@@ -376,7 +379,7 @@ static enum step go_on_replying(struct session *s)
 	}
 	if (!x->is_body_done)
 		return ask_for_body(s);
-	return s->conn.has_peer_closed ? probe(s) : STEP_WAIT;
+	return s->conn.has_peer_closed ? probe(s, ops) : STEP_WAIT;
 }
 
 enum step exchange_active(struct session *s)
@@ -400,7 +403,7 @@ enum step exchange_active(struct session *s)
 		x->parser.trailers = NULL;
 	}
 	skips_body = x->reply.is_ended && x->reply.must_close;
-	if (!x->is_body_done && !skips_body && !x->is_paused && x->in_start < x->in_end) {
+	if (!x->is_body_done && !skips_body && !x->is_paused && has_body_at_hand(x)) {
 		enum step step = pump_body(s);
 
 		if (step != STEP_READ)

@@ -65,5 +65,7 @@ void forwarded_print_forwarded(struct buf *b, const struct forwarded_hop *h);
  */
 void forwarded_print_via(struct buf *b, const struct field *fields, unsigned field_count,
 			 unsigned version_minor, struct span name);
+/* How many entries of Via have that name: so often the request has come by here. */
+unsigned forwarded_via_count(const struct request *req, struct span name);
 
 #endif

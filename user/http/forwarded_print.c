@@ -179,3 +179,30 @@ void forwarded_print_via(struct buf *b, const struct field *fields, unsigned fie
 	buf_add_span(b, version_minor ? SPAN("1.1 ") : SPAN("1.0 "));
 	buf_add_span(b, name);
 }
+
+/* "1.1 sluice", "HTTP/1.1 sluice (comment)": the second word. */
+static struct span received_by(struct span entry)
+{
+	const char *end = entry.ptr + entry.len, *name = memchr(entry.ptr, ' ', entry.len), *behind;
+
+	if (!name)
+		return span_of(end, 0);
+	entry = span_trim(span_of(name, (size_t)(end - name)));
+	behind = memchr(entry.ptr, ' ', entry.len);
+	return behind ? span_of(entry.ptr, (size_t)(behind - entry.ptr)) : entry;
+}
+
+unsigned forwarded_via_count(const struct request *req, struct span name)
+{
+	unsigned count = 0;
+
+	if (!req->known[HEADER_VIA])
+		return 0;
+	for (unsigned i = 0; i < req->field_count; i++) {
+		struct span list = req->fields[i].value, entry;
+
+		while (req->fields[i].id == HEADER_VIA && span_next_item(&list, &entry))
+			count += span_ieq(received_by(entry), name);
+	}
+	return count;
+}

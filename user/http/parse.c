@@ -128,6 +128,11 @@ enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret
 	return state == PARSE_FAIL ? fail(p, p->body.status, p->body.why) : state;
 }
 
+bool parser_is_over(const struct parser *p)
+{
+	return !p->status && body_is_over(&p->body);
+}
+
 uint64_t parser_opaque(const struct parser *p)
 {
 	return p->status ? 0 : body_opaque(&p->body);

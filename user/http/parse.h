@@ -62,6 +62,8 @@ enum parse_state parser_body(struct parser *p, struct span *in, struct span *ret
  * says PARSE_DONE.  0 before the head is.
  */
 uint64_t parser_opaque(const struct parser *p);
+/* After parser_head: nothing of the content is left, and parser_body says PARSE_DONE without further bytes. */
+bool parser_is_over(const struct parser *p);
 void parser_skip(struct parser *p, uint64_t len);
 
 /*

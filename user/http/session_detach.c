@@ -69,6 +69,7 @@ void session_detach(struct session *s)
 		.handle = s,
 		.close = close_detached,
 	};
+	void *ctx;
 
 	if (!d) {
 		session_close(s, CLOSE_MEMORY);
@@ -84,8 +85,10 @@ void session_detach(struct session *s)
 	s->state = SESSION_DETACHED;
 	s->detachment = d;
 	loop_timer_stop(s->server->loop, &s->timer);
-	/* It may close the connection before it returns. */
-	d->ctx = x->on_detached(x->detached_ctx, &given);
-	if (s->state == SESSION_DETACHED)
-		exchange_end(s);
+	ctx = x->on_detached(x->detached_ctx, &given);
+	/* A tunnel whose ends are over already has closed the connection by now: exchange and detachment are gone. */
+	if (s->state != SESSION_DETACHED)
+		return;
+	d->ctx = ctx;
+	exchange_end(s);
 }

@@ -207,6 +207,8 @@ struct config_errors {		/* sorted by line */
 /* Everything at its default; one listener-less, site-less configuration.  NULL without memory. */
 struct config *config_new(void);
 void config_free(struct config *c);
+/* The Host field of requests to the server: the port only where it is not the usual one. */
+void config_server_host(const struct config_server *s, char *out, size_t size);
 /*
  * Reads and checks the file; all faults are collected.  0, or -EINVAL with at least one error and
  * *ret_config NULL.  `errors` need not be initialised; it wants config_errors_free() in both cases.

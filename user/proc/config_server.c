@@ -4,6 +4,7 @@
  * "srv:_http._tcp.app.internal", "unix:/run/app.sock".  Nothing is looked up here.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "proc/config_build.h"
@@ -126,4 +127,29 @@ int config_server_parse(struct config_server *s, const char *text, char *why, si
 	if (*text == '[')
 		return parse_address(s, text, why, size);
 	return parse_name(s, host, port, why, size);
+}
+
+void config_server_host(const struct config_server *s, char *out, size_t size)
+{
+	const char *name = s->name ? s->name : "";
+
+	switch (s->kind) {
+	case SERVER_ADDRESS:
+		snprintf(out, size, "%s", s->text);
+		if (sock_addr_port(&s->addr) == 80 && strlen(out) > 3)
+			out[strlen(out) - 3] = '\0';
+		break;
+	case SERVER_UNIX:
+		snprintf(out, size, "localhost");
+		break;
+	case SERVER_NAME:
+		snprintf(out, size, s->port == 80 ? "%s" : "%s:%u", name, s->port);
+		break;
+	case SERVER_SRV:
+		/* "_http._tcp.example.net": the host is what follows the two labels. */
+		for (unsigned i = 0; i < 2 && *name == '_' && strchr(name, '.'); i++)
+			name = strchr(name, '.') + 1;
+		snprintf(out, size, "%s", name);
+		break;
+	}
 }

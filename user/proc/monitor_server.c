@@ -77,33 +77,6 @@ static void stop_check(struct monitor_endpoint *p)
 	p->is_checked = false;
 }
 
-/* What a browser would send: the port only where it is not the usual one. */
-static void fill_host(struct monitor_server *s)
-{
-	const struct config_server *c = s->conf;
-	const char *name = c->name ? c->name : "";
-
-	switch (c->kind) {
-	case SERVER_ADDRESS:
-		snprintf(s->host, sizeof(s->host), "%s", c->text);
-		if (sock_addr_port(&c->addr) == 80 && strlen(s->host) > 3)
-			s->host[strlen(s->host) - 3] = '\0';
-		break;
-	case SERVER_UNIX:
-		snprintf(s->host, sizeof(s->host), "localhost");
-		break;
-	case SERVER_NAME:
-		snprintf(s->host, sizeof(s->host), c->port == 80 ? "%s" : "%s:%u", name, c->port);
-		break;
-	case SERVER_SRV:
-		/* "_http._tcp.example.net": the host is what follows the two labels. */
-		for (unsigned i = 0; i < 2 && *name == '_' && strchr(name, '.'); i++)
-			name = strchr(name, '.') + 1;
-		snprintf(s->host, sizeof(s->host), "%s", name);
-		break;
-	}
-}
-
 /* Nobody stands behind a check. */
 static struct span write_preamble(struct monitor_server *s)
 {
@@ -121,7 +94,7 @@ static void fill_check(struct monitor_server *s)
 {
 	const struct config_check *c = &s->upstream->check;
 
-	fill_host(s);
+	config_server_host(s->conf, s->host, sizeof(s->host));
 	s->check = (struct health_options){
 		.is_http = c->kind == CHECK_HTTP,
 		.path = c->path ? c->path : "/",

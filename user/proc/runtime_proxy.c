@@ -49,6 +49,7 @@ static int new_upstream(const struct config_upstream *conf, struct upstream **re
 			.first_endpoint = s->first_endpoint,
 			.endpoint_count = s->endpoint_count,
 		};
+		config_server_host(s, servers[i].host, sizeof(servers[i].host));
 	}
 	err = upstream_new(&opt, ret_upstream);
 	free(servers);
