@@ -202,6 +202,8 @@ static const struct allowed_option {
 
 #define CALLS_MAX 1024 /* numbers beyond are counted, not named */
 
+#define BY_SECCOMP 1 /* SYS_SECCOMP of asm-generic/siginfo.h, which glibc 2.36 does not pass on */
+
 static struct {
 	uint64_t *count;
 	volatile sig_atomic_t has_news;
@@ -212,6 +214,14 @@ static void on_refused(int signal, siginfo_t *info, void *context)
 {
 	unsigned call = (unsigned)info->si_syscall;
 
+	if (info->si_code != BY_SECCOMP) {
+		const struct sigaction dies = { .sa_handler = SIG_DFL };
+
+		/* Somebody sent it: it is to do what it does by itself, as soon as this returns. */
+		sigaction(SIGSYS, &dies, NULL);
+		raise(SIGSYS);
+		return;
+	}
 	++*refused.count;
 	if (call < CALLS_MAX && !refused.seen[call]) {
 		refused.seen[call] = 1;
