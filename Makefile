@@ -77,7 +77,7 @@ LIB       := $(B)/libsluice.a
 BIN       := $(B)/sluice
 
 # Tests that replace system calls.
-UNIT_LDFLAGS_test_sock := -Wl,--wrap=read,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
+UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork

@@ -398,7 +398,7 @@ def test_name():
 def test_host_of_a_named_server():
     """host = "server": its name, which a server of many sites goes by, and not the address that was found."""
     with contextlib.ExitStack() as stack:
-        port = free_port()
+        port = late_place("127.0.0.2")[1]
         on_addresses(stack, port, "127.0.0.2")
         records = {("app.test", A): ["127.0.0.2"], ("_http._tcp.app.test", SRV): [(1, 1, port, "app.test")]}
         for server, host in (("app.test:%d" % port, "app.test:%d" % port), ("srv:_http._tcp.app.test", "app.test")):

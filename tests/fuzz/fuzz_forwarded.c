@@ -104,8 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_walk();
 	for (unsigned i = 0; i < 2 * ARRAY_LEN(peers); i++) {
 		union sock_addr peer = address(peers[i / 2]);
-		struct forwarded_hop h = {&req, &peer, i % 2};
+		struct forwarded_hop h;
 
+		forwarded_hop_init(&h, &req, &peer, i % 2);
 		buf_init(&b, memory, sizeof(memory));
 		forwarded_print_for(&b, &h);
 		BUG_ON(b.is_truncated);

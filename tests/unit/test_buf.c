@@ -87,14 +87,16 @@ static void buf__prints_numbers(void **state)
 	uint64_t value = 0;
 
 	for (unsigned i = 0; i < 200; i++) {
-		char expected[48];
+		char expected[64];
 		struct guarded g;
 
-		guarded_init(&g, 40);
-		snprintf(expected, sizeof(expected), "%" PRIu64 " %" PRIx64, value, value);
+		guarded_init(&g, 60);
+		snprintf(expected, sizeof(expected), "%" PRIu64 " %" PRIx64 " %016" PRIx64, value, value, value);
 		buf_add_u64(&g.buf, value);
 		buf_add_char(&g.buf, ' ');
 		buf_add_hex(&g.buf, value);
+		buf_add_char(&g.buf, ' ');
+		buf_add_hex16(&g.buf, value);
 		assert_text(&g, expected);
 		/* 0, 1, 2^n and its neighbours, then anything. */
 		if (i < 192)

@@ -598,6 +598,7 @@ static void ctl__refuses_the_place_of_a_live_server(void **state)
 
 	assert_int_equal(open_second(f, f->path, &second, error), -EADDRINUSE);
 	assert_non_null(strstr(error, "another sluice answers at '/tmp/sluice-test-"));
+	assert_non_null(strstr(error, "--control PATH"));
 	assert_null(second);
 	fd = dial(f);
 	say(fd, "{\"command\":\"echo\",\"text\":1}\n");

@@ -275,8 +275,9 @@ static void forwarded__prints_for_the_upstream(void **state)
 
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
 		union sock_addr peer = address(cases[i].peer);
-		struct forwarded_hop h = {&req, &peer, cases[i].is_trusted};
+		struct forwarded_hop h;
 
+		forwarded_hop_init(&h, &req, &peer, cases[i].is_trusted);
 		request_fill(&req, cases[i].fields);
 		req.is_secure = cases[i].is_secure;
 		check_print(forwarded_print_for, &h, cases[i].expected_for);
@@ -289,8 +290,9 @@ static void forwarded__prints_for_the_upstream(void **state)
 static void forwarded__prints_a_peer_without_address(void **state)
 {
 	union sock_addr peer = {.any = {.sa_family = AF_UNIX}};
-	struct forwarded_hop h = {&req, &peer, true};
+	struct forwarded_hop h;
 
+	forwarded_hop_init(&h, &req, &peer, true);
 	request_fill(&req, X("1.1.1.1") "Host: a\"b\\c\n");
 	check_print(forwarded_print_for, &h, "1.1.1.1, unknown");
 	check_print(forwarded_print_forwarded, &h, "for=unknown;host=\"a\\\"b\\\\c\";proto=http");
@@ -327,6 +329,26 @@ static void forwarded__prints_via(void **state)
 	}
 }
 
+static void forwarded__counts_how_often_a_request_has_come_by(void **state)
+{
+	static const struct {
+		const char *fields;
+		unsigned expected;
+	} cases[] = {
+		{"", 0},
+		{"Via:\n", 0},
+		{"Via: sluice\n", 0}, /* no version: somebody else's nonsense */
+		{"Via: 1.1 sluice\n", 1},
+		{"X-Via: 1.1 sluice\nVia: 1.0 fred, HTTP/1.1   Sluice (a), 1.1 sluice2, 1.1 sluice:80\n", 1},
+		{"Via: 1.1 sluice, 1.1 a\nHost: x\nVIA: 1.0 sluice,,1.1 sluice\n", 3},
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		request_fill(&req, cases[i].fields);
+		assert_int_equal(forwarded_via_count(&req, SPAN("sluice")), cases[i].expected);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +358,7 @@ int main(void)
 		cmocka_unit_test(forwarded__prints_for_the_upstream),
 		cmocka_unit_test(forwarded__prints_a_peer_without_address),
 		cmocka_unit_test(forwarded__prints_via),
+		cmocka_unit_test(forwarded__counts_how_often_a_request_has_come_by),
 	};
 
 	return cmocka_run_group_tests(tests, fill_trusted, free_trusted);

@@ -173,6 +173,33 @@ static void output__goes_on_where_the_kernel_refused(void **state)
 	}
 }
 
+/* Whatever waits goes first; what the kernel does not take at once waits in turn, and only that was copied. */
+static void output__sends_without_a_copy_what_the_kernel_takes(void **state)
+{
+	for (size_t at = 0; at <= 3000; at += 50) {
+		uint64_t first, second;
+		size_t before = at % 300; /* bytes that wait already */
+
+		peer.got_len = 0;
+		peer.room = at;
+		conn.is_writable = true;
+		output_add(&out, content, before);
+		assert_int_equal(output_send(&out, &conn, content + before, 3000 - before, &first),
+				 at < 3000 ? FLUSH_BLOCKED : FLUSH_DONE);
+		assert_int_equal(first, at);
+		assert_int_equal(out.queued, 3000 - at);
+		assert_int_equal(conn.is_writable, at == 3000);
+		if (before == 0 && at == 3000)
+			assert_int_equal(pool.used_count, 0);
+		peer.room = SIZE_MAX;
+		assert_int_equal(flush(UINT64_MAX, &second), FLUSH_DONE);
+		assert_int_equal(first + second, 3000);
+		assert_memory_equal(peer.got, content, 3000);
+		assert_int_equal(out.total, 3000);
+		output_clear(&out);
+	}
+}
+
 static void output__stops_at_its_budget(void **state)
 {
 	uint64_t written, sum = 0;
@@ -328,6 +355,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(output__survives_a_kernel_that_takes_little),
 		TEST(output__goes_on_where_the_kernel_refused),
+		TEST(output__sends_without_a_copy_what_the_kernel_takes),
 		TEST(output__stops_at_its_budget),
 		TEST(output__takes_any_number_of_segments),
 		TEST(output__gathers_what_is_copied),

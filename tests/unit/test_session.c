@@ -536,6 +536,22 @@ static void session__sends_what_a_handler_answers_later(void **state)
 	assert_non_null(strstr(f.got, "\r\n\r\nlateHTTP/1.1 200"));
 }
 
+/* A handler that answered and ran the session has woken it too: a loop that did not sleep then would run it for nothing. */
+static void session__leaves_no_wake_up_behind_a_run(void **state)
+{
+	client_say(&f, REQUEST("/later"));
+	for (unsigned i = 0; i < 10 && !seen.pending; i++)
+		loop_turn(&f.loop, 10);
+	reply_begin(seen.pending, 4);
+	reply_write(seen.pending, "late", 4);
+	reply_end(seen.pending);
+	assert_false(list_is_empty(&f.loop.again));
+	reply_run(seen.pending);
+	assert_true(list_is_empty(&f.loop.again));
+	client_read(&f);
+	assert_non_null(strstr(f.got, "\r\n\r\nlate"));
+}
+
 static void session__refuses_a_head_cut_short(void **state)
 {
 	client_say(&f, "GET / HTTP/1.1\r\nHos");
@@ -1106,6 +1122,7 @@ int main(void)
 		TEST(session__answers_after_a_half_close),
 		TEST(session__tells_the_handler_once_that_the_client_is_gone),
 		TEST(session__sends_what_a_handler_answers_later),
+		TEST(session__leaves_no_wake_up_behind_a_run),
 		TEST(session__refuses_a_head_cut_short),
 		TEST(session__resets_when_a_reply_is_cut),
 		TEST(session__resets_when_a_batch_is_cut),

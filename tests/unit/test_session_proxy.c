@@ -179,7 +179,7 @@ static void session_proxy__has_one_time_limit(void **state)
 	close(f.client);
 	connect_client_as(&f, true);
 	for (unsigned i = 0; i < 40 && !f.has_end; i++) {
-		client_send(&f, V1 + i, 1);
+		client_send(&f, &V1[i], 1);
 		loop_turn(&f.loop, 5);
 		client_read(&f);
 	}

@@ -31,11 +31,11 @@ static bool is_interrupted(void)
 	return true;
 }
 
-ssize_t __real_read(int fd, void *to, size_t len);
-ssize_t __wrap_read(int fd, void *to, size_t len);
-ssize_t __wrap_read(int fd, void *to, size_t len)
+ssize_t __real_recv(int fd, void *to, size_t len, int flags);
+ssize_t __wrap_recv(int fd, void *to, size_t len, int flags);
+ssize_t __wrap_recv(int fd, void *to, size_t len, int flags)
 {
-	return is_interrupted() ? -1 : __real_read(fd, to, len);
+	return is_interrupted() ? -1 : __real_recv(fd, to, len, flags);
 }
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -120,6 +121,55 @@ static void pipe__has_a_limit(void **state)
 	/* No more than `keep` are kept. */
 	assert_int_equal(f.pipes.free_count, 4);
 	assert_int_equal(f.pipes.open_count, 4);
+}
+
+/* A user that has used up its allowance: what the kernel gives then are pipes of two pages. */
+static int use_up_pipes(void)
+{
+	struct pipe *all[256];
+	struct pipe_pool pool;
+	unsigned count = 0;
+	int fd;
+
+	if (setuid(64998) < 0)
+		return 77;
+	pipe_pool_init(&pool, 1u << 20, 256, 256);
+	while (count < 256 && (all[count] = pipe_get(&pool)))
+		count++;
+	if (count == 256)
+		return 77;	/* there is no allowance here */
+	for (unsigned i = 0; i < count; i++)
+		if (all[i]->size < 65536)
+			return 1;
+	/* Not asked again: the lowest free descriptor stays what it is. */
+	fd = dup(0);
+	close(fd);
+	if (!pool.is_starved || pipe_get(&pool) || fd != dup(0))
+		return 2;
+	pipe_put(&pool, all[--count]);
+	all[count] = pipe_get(&pool);
+	if (!all[count] || all[count]->size < 65536)
+		return 3;
+	/* With room again one is asked for again. */
+	for (unsigned i = 0; i < 20 && count > 0; i++, count--) {
+		all[count]->filled = 1;
+		pipe_put(&pool, all[count]);
+	}
+	return pipe_get(&pool) ? 0 : 4;
+}
+
+static void pipe__is_not_had_when_it_would_be_tiny(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(use_up_pipes());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void tunnel__passes_bytes_both_ways(void **state)
@@ -246,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(pipe__is_kept_empty_and_destroyed_full),
 		TEST(pipe__has_a_limit),
+		TEST(pipe__is_not_had_when_it_would_be_tiny),
 		TEST(tunnel__passes_bytes_both_ways),
 		TEST(tunnel__passes_what_came_early_first),
 		TEST(tunnel__moves_much_and_holds_little),

@@ -244,6 +244,45 @@ static void upstream__never_hands_out_a_connection_that_closed(void **state)
 }
 
 /* Rows of what is left on a connection that its asker calls reusable. */
+static bool has_come(int fd)
+{
+	return !sock_is_quiet(fd);
+}
+
+/* From one request to the next without a look at epoll: the bytes would have been the next one's answer. */
+static void upstream__looks_at_a_connection_that_goes_on_at_once(void **state)
+{
+	static const bool is_queued[] = { false, true };
+
+	for (unsigned i = 0; i < ARRAY_LEN(is_queued); i++) {
+		int fd, peer;
+
+		open_upstream(1);
+		f.servers[0].max_connections = is_queued[i] ? 1 : 0;
+		f.opt.queue_max = 1;
+		fix_start(&f, 0);
+		fd = connect_asker(0)->conn.io.fd;
+		fix_turn_until(&f, (peer = fix_accept(&f, 0)) >= 0);
+		if (is_queued[i])
+			acquire(f.u, 1);
+		release(0);
+		if (!is_queued[i]) {
+			assert_int_equal(write(peer, "HTTP/1.1 200 OK", 15), 15);
+			while (!has_come(fd))
+				;
+			acquire(f.u, 1);
+			assert_int_equal(counters(0)->idle_closed, 1);
+			assert_int_equal(counters(0)->reuses, 0);
+		} else {
+			/* Nothing came: it was simply handed on. */
+			assert_int_equal(counters(0)->reuses, 1);
+		}
+		fix_turn_until(&f, askers[1].connected_count == 1);
+		release(1);
+		fix_fini(&f);
+	}
+}
+
 static void upstream__keeps_no_connection_with_leftovers(void **state)
 {
 	static const struct {
@@ -728,16 +767,31 @@ static void upstream__looks_at_no_lease_after_its_callback(void **state)
 	fix_fini(&f);
 }
 
+static void check_address(unsigned asker, const union sock_addr *at)
+{
+	char text[UPSTREAM_ADDRESS_TEXT], expected[SOCK_ADDR_TEXT];
+
+	sock_addr_print(at, expected);
+	assert_string_equal(upstream_lease_address(&askers[asker].lease, text), expected);
+}
+
 static void upstream__leaves_connections_to_an_old_address(void **state)
 {
+	union sock_addr old;
+
 	open_upstream(2);
 	f.table.endpoints[1].is_drained = 1;
 	fix_start(&f, 0);
 	connect_asker(0);
 	connect_asker(1);
 	release(0);
+	old = f.listeners[0].at;
+	check_address(1, &old);
 	fix_set_address(&f, 0, &f.listeners[1].at);
 	assert_int_equal(connect_asker(2)->request_count, 1);
+	/* What is told of a connection is where it goes, not where it would go now. */
+	check_address(1, &old);
+	check_address(2, &f.listeners[1].at);
 	fix_turn_until(&f, fix_accept(&f, 1) >= 0);
 	assert_int_equal(f.u->idle_count, 0);
 	/* Released after the change. */
@@ -924,6 +978,7 @@ int main(void)
 		cmocka_unit_test(upstream__costs_nothing_in_steady_state),
 		cmocka_unit_test(upstream__connects_to_unix_sockets_at_once),
 		cmocka_unit_test(upstream__never_hands_out_a_connection_that_closed),
+		cmocka_unit_test(upstream__looks_at_a_connection_that_goes_on_at_once),
 		cmocka_unit_test(upstream__keeps_no_connection_with_leftovers),
 		cmocka_unit_test(upstream__bounds_the_idle_connections),
 		cmocka_unit_test(upstream__takes_what_was_used_last),

@@ -113,6 +113,65 @@ static void eject(unsigned peer)
 	assert_int_equal(ejected_for(peer), 1000);
 }
 
+/* A lease in the hands of its asker, without a connection. */
+static struct upstream_lease held_lease_of(struct upstream *u, unsigned peer)
+{
+	struct upstream_lease lease = lease_of(u, peer);
+
+	lease.upstream = u;
+	lease.endpoint = peer;
+	lease.state = LEASE_HELD;
+	return lease;
+}
+
+/* A server of tunnels and long downloads would be out of use until the first of them ends, or for ever. */
+static void health__decides_a_trial_by_its_answer(void **state)
+{
+	struct upstream_lease trial, failing;
+
+	open_upstream(2);
+	start();
+	eject(0);
+	advance(1001);
+	trial = held_lease_of(f.u, 0);
+	assert_true(ejected_for(0) > 0);
+	upstream_answered(&trial, OUTCOME_OK, false);
+	assert_int_equal(f.table.endpoints[0].ejected_until_ns, 0);
+	/* What breaks off later is a failure as ever, and an answer that has begun no success. */
+	health_note(f.u, &trial, &f.u->peers[0], OUTCOME_FAILED);
+	for (unsigned i = 0; i < 2; i++) {
+		failing = held_lease_of(f.u, 0);
+		upstream_answered(&failing, OUTCOME_OK, false);
+		health_note(f.u, &failing, &f.u->peers[0], OUTCOME_FAILED);
+	}
+	assert_true(ejected_for(0) > 0);
+	fix_fini(&f);
+}
+
+static void health__counts_a_tunnel_when_it_begins(void **state)
+{
+	struct upstream_lease tunnel;
+
+	open_upstream(2);
+	start();
+	for (unsigned i = 0; i < 10; i++) {
+		note(f.u, 0, OUTCOME_FAILED);
+		note(f.u, 0, OUTCOME_FAILED);
+		tunnel = held_lease_of(f.u, 0);
+		upstream_answered(&tunnel, OUTCOME_OK, true);
+		health_note(f.u, &tunnel, &f.u->peers[0], OUTCOME_NEUTRAL);
+	}
+	assert_int_equal(ejected_for(0), 0);
+	/* Asked although it is out of use, for there is no other: that it answers brings it back. */
+	eject(0);
+	eject(1);
+	tunnel = held_lease_of(f.u, 0);
+	assert_true(tunnel.is_panic);
+	upstream_answered(&tunnel, OUTCOME_OK, true);
+	assert_int_equal(ejected_for(0), 0);
+	fix_fini(&f);
+}
+
 static void health__lets_one_trial_decide(void **state)
 {
 	struct upstream_lease trial, late = { 0 };
@@ -290,6 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(health__ejects_after_failures_in_a_row),
 		cmocka_unit_test(health__never_ejects_without_a_limit),
+		cmocka_unit_test(health__decides_a_trial_by_its_answer),
+		cmocka_unit_test(health__counts_a_tunnel_when_it_begins),
 		cmocka_unit_test(health__lets_one_trial_decide),
 		cmocka_unit_test(health__ejects_longer_each_time),
 		cmocka_unit_test(health__repeats_a_trial_that_says_nothing),

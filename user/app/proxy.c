@@ -29,8 +29,7 @@ void call_free(struct proxy_call *c)
 		hold_put(&c->up->hold);
 	if (c->down)
 		hold_put(&c->down->hold);
-	if (c->in)
-		pool_put(&p->buffers, c->in);
+	call_drop_input(c);
 	c->reply->ctx = NULL;
 	c->reply->request_trailers = NULL;
 	pool_put(&p->calls, c);
@@ -130,7 +129,7 @@ static void clear_attempt(struct proxy_call *c)
 	output_clear(&c->out);
 	/* Content has its place behind the head of the next attempt. */
 	call_pause_client(c, true);
-	c->in_start = c->in_end = 0;
+	call_drop_input(c);
 	c->is_sent = c->is_send_dead = c->is_blocked = false;
 	c->has_upgrade = false;
 	c->due_ms = UINT64_MAX;
@@ -228,8 +227,12 @@ static void note_server(struct proxy_call *c)
 {
 	struct reply_origin *o = &c->reply->origin;
 	char text[UPSTREAM_ADDRESS_TEXT];
+	struct span address = span_str(upstream_lease_address(&c->lease, text));
 
-	snprintf(o->server, sizeof(o->server), "%s", upstream_lease_address(&c->lease, text));
+	/* Not by printf: that costs as much as the choice of the server. */
+	address.len = MIN(address.len, sizeof(o->server) - 1);
+	memcpy(o->server, address.ptr, address.len);
+	o->server[address.len] = '\0';
 	o->tries = c->tries;
 	if (c->lease.conn)
 		o->connect_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
@@ -335,13 +338,8 @@ static struct proxy_call *call_new(struct proxy_route *route, struct request *re
 
 	if (!c)
 		return NULL;
-	/* Response and trailer memory are written before they are read. */
-	memset(c, 0, offsetof(struct proxy_call, parser));
-	c->in = pool_get(&p->buffers);
-	if (!c->in) {
-		pool_put(&p->calls, c);
-		return NULL;
-	}
+	/* The rest is written before it is read. */
+	memset(c, 0, offsetof(struct proxy_call, out));
 	c->route = route;
 	c->req = req;
 	c->reply = reply;
@@ -367,8 +365,14 @@ static void proxy_on_request(struct request *req, struct reply *reply, void *con
 {
 	struct proxy_route *route = conf;
 	struct proxy_group *g = route->group;
-	struct proxy_call *c = call_new(route, req, reply);
+	struct proxy_call *c;
 
+	if (req->known[HEADER_VIA] && proxy_goes_round(req)) {
+		reply->why = "loop";
+		reply_status_page(reply, 508);
+		return;
+	}
+	c = call_new(route, req, reply);
 	if (!c) {
 		reply->why = "no_memory";
 		reply_status_page(reply, 503);

@@ -108,8 +108,9 @@ static bool is_ours_to_write(const struct proxy_call *c, struct span name)
 	return !rules->dropped_count || !proxy_rules_drop(rules, name);
 }
 
-static void put_value(const struct proxy_call *c, struct buf *b, struct span name,
-		      void (*print)(struct buf *b, const struct forwarded_hop *h), const struct forwarded_hop *hop)
+/* Inlined, so that each of the few printers is called directly. */
+static inline void put_value(const struct proxy_call *c, struct buf *b, struct span name,
+			     void (*print)(struct buf *b, const struct forwarded_hop *h), const struct forwarded_hop *hop)
 {
 	size_t start = b->len, value;
 
@@ -150,6 +151,16 @@ static void put_request_id(const struct proxy_call *c, struct buf *b)
 	buf_add_lit(b, "\r\n");
 }
 
+/* Proxies of this kind behind one another are few; a server that is ourselves, by whatever name, would get thousands. */
+#define ROUNDS_MAX 10u
+
+static const struct span own_name = SPAN("sluice");
+
+bool proxy_goes_round(const struct request *req)
+{
+	return forwarded_via_count(req, own_name) >= ROUNDS_MAX;
+}
+
 bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer)
 {
 	const struct cidr_set *trusted = call_proxy(c)->trusted;
@@ -160,19 +171,17 @@ bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer)
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b)
 {
 	const struct request *req = c->req;
-	struct forwarded_hop hop = {
-		.req = req,
-		.peer = req->peer,
-		.is_trusted = proxy_trusts(c, req->peer),
-	};
+	struct forwarded_hop hop;
 
+	forwarded_hop_init(&hop, req, req->peer, proxy_trusts(c, req->peer));
 	put_value(c, b, SPAN("X-Forwarded-For"), forwarded_print_for, &hop);
 	put_value(c, b, SPAN("X-Forwarded-Proto"), forwarded_print_proto, &hop);
 	put_value(c, b, SPAN("X-Forwarded-Host"), forwarded_print_host, &hop);
 	put_value(c, b, SPAN("Forwarded"), forwarded_print_forwarded, &hop);
 	if (is_ours_to_write(c, SPAN("Via"))) {
 		buf_add_lit(b, "Via: ");
-		forwarded_print_via(b, req->fields, req->field_count, req->version_minor, SPAN("sluice"));
+		forwarded_print_via(b, req->fields, req->known[HEADER_VIA] ? req->field_count : 0, req->version_minor,
+				    own_name);
 		buf_add_lit(b, "\r\n");
 	}
 	put_request_id(c, b);

@@ -40,37 +40,55 @@ static bool is_named(const struct field *fields, unsigned count, struct span nam
 	return false;
 }
 
-/*
- * Does Connection name anything but what every client writes?  Nearly never, and then no field has to be looked up in it.
- */
-static bool names_fields(const struct field *fields, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		struct span list = fields[i].value, item;
+#define BIT(id) (1u << (id))
+_Static_assert(HEADER_COUNT <= 32, "a bit each");
 
-		if (fields[i].id != HEADER_CONNECTION)
-			continue;
-		while (span_next_item(&list, &item))
-			if (!span_ieq(item, SPAN("keep-alive")) && !span_ieq(item, SPAN("close")) &&
-			    !span_ieq(item, SPAN("upgrade")))
-				return true;
-	}
-	return false;
+#define OF_CONNECTION                                                                                                  \
+	(BIT(HEADER_CONNECTION) | BIT(HEADER_KEEP_ALIVE) | BIT(HEADER_PROXY_CONNECTION) | BIT(HEADER_TE) |             \
+	 BIT(HEADER_TRANSFER_ENCODING) | BIT(HEADER_UPGRADE) | BIT(HEADER_CONTENT_LENGTH))
+
+static bool is_of_connection(const struct field *f)
+{
+	return OF_CONNECTION & BIT(f->id);
 }
 
-static bool is_of_connection(enum header_id id)
+/* Lines of fields ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Fields are written as "Name: value", whatever white space they came with.  Most came in just this form, one behind the
+ * other, and then writing them one by one and copying the lot gives the same bytes: a run of such lines is copied at once.
+ */
+struct line_run {
+	const char *start, *end;
+};
+
+/* Looks at four bytes around the value, all of which are of the head: a line ends with CRLF in any case. */
+static inline bool is_line_usual(const struct field *f)
 {
-	switch (id) {
-	case HEADER_CONNECTION:
-	case HEADER_KEEP_ALIVE:
-	case HEADER_PROXY_CONNECTION:
-	case HEADER_TE:
-	case HEADER_TRANSFER_ENCODING:
-	case HEADER_UPGRADE:
-	case HEADER_CONTENT_LENGTH:
-		return true;
-	default:
-		return false;
+	const char *colon = f->name.ptr + f->name.len, *end = f->value.ptr + f->value.len;
+
+	return f->value.ptr == colon + 2 && colon[0] == ':' && colon[1] == ' ' && end[0] == '\r' && end[1] == '\n';
+}
+
+static void end_run(struct line_run *r, struct buf *b)
+{
+	buf_add(b, r->start, (size_t)(r->end - r->start));
+	r->start = r->end = NULL;
+}
+
+static inline void put_line(struct line_run *r, struct buf *b, const struct field *f)
+{
+	bool is_usual = is_line_usual(f);
+
+	if (!is_usual || f->name.ptr != r->end) {
+		end_run(r, b);
+		r->start = f->name.ptr;
+	}
+	if (is_usual) {
+		r->end = f->value.ptr + f->value.len + 2;
+	} else {
+		r->start = NULL;
+		put_field(b, f->name, f->value);
 	}
 }
 
@@ -184,24 +202,18 @@ static bool is_stale(const struct field *f, bool is_trusted)
 }
 
 /* Fields that are written anew, or are nobody's business but ours. */
+#define OURS                                                                                                           \
+	(BIT(HEADER_HOST) | BIT(HEADER_EXPECT) | BIT(HEADER_X_FORWARDED_FOR) | BIT(HEADER_X_FORWARDED_HOST) |          \
+	 BIT(HEADER_X_FORWARDED_PROTO) | BIT(HEADER_FORWARDED) | BIT(HEADER_VIA) | BIT(HEADER_X_REQUEST_ID))
+
 static bool is_ours(const struct field *f)
 {
-	switch (f->id) {
-	case HEADER_HOST:
-	case HEADER_EXPECT:
-	case HEADER_X_FORWARDED_FOR:
-	case HEADER_X_FORWARDED_HOST:
-	case HEADER_X_FORWARDED_PROTO:
-	case HEADER_FORWARDED:
-	case HEADER_VIA:
-	case HEADER_X_REQUEST_ID:
-		return true;
-	case HEADER_OTHER:
-		break;
-	default:
-		return is_of_connection(f->id);
-	}
+	if (f->id != HEADER_OTHER)
+		return (OF_CONNECTION | OURS) & BIT(f->id);
 	switch (f->name.len) {
+	case 5:
+		/* No field of HTTP, but a setting of programs that read it as HTTP_PROXY from their environment. */
+		return span_ieq(f->name, SPAN("Proxy"));
 	case 14:
 		return span_ieq(f->name, SPAN("HTTP2-Settings"));
 	case 19:
@@ -292,7 +304,7 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 {
 	const struct request *req = c->req;
 	const struct proxy_rules *rules = &c->route->request_rules;
-	bool has_named = names_fields(req->fields, req->field_count);
+	struct line_run run = { NULL, NULL };
 	bool drops_trace = breaks_trace(req), is_trusted = proxy_trusts(c, req->peer);
 
 	buf_add_span(b, req->method_text);
@@ -303,12 +315,14 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 	for (unsigned i = 0; i < req->field_count; i++) {
 		const struct field *f = &req->fields[i];
 
-		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) || (has_named && is_named(req->fields, req->field_count, f->name)) ||
+		if (is_ours(f) || is_stale(f, is_trusted) || is_disguised(f->name) ||
+		    (req->names_fields && is_named(req->fields, req->field_count, f->name)) ||
 		    (drops_trace && is_of_trace(f)) ||
 		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
 			continue;
-		put_field(b, f->name, f->value);
+		put_line(&run, b, f);
 	}
+	end_run(&run, b);
 	proxy_write_forwarded(c, b);
 	proxy_rules_write(rules, b);
 	put_connection(c, b);
@@ -319,22 +333,33 @@ bool proxy_write_request(struct proxy_call *c, struct buf *b)
 
 /* The response -------------------------------------------------------------------------------------------------- */
 
+/* What a connection changes to is said by who changes it: us, but in the server's words. */
+static bool says_upgrade(const struct response *res, const struct field *f)
+{
+	return f->id == HEADER_UPGRADE && res->status == 101;
+}
+
 void proxy_write_fields(const struct proxy_call *c, struct buf *b)
 {
 	const struct response *res = &c->res;
 	const struct proxy_rules *rules = &c->route->response_rules;
-	bool has_named = names_fields(res->fields, res->field_count);
+	struct line_run run = { NULL, NULL };
+	bool is_final = res->status >= 200 || res->status == 101;
 
 	for (unsigned i = 0; i < res->field_count; i++) {
 		const struct field *f = &res->fields[i];
 
-		if (is_of_connection(f->id) ||
-		    (has_named && is_named(res->fields, res->field_count, f->name)) ||
-		    (rules->dropped_count && proxy_rules_drop(rules, f->name)))
+		if (!says_upgrade(res, f) &&
+		    (is_of_connection(f) ||
+		     (res->names_fields && is_named(res->fields, res->field_count, f->name)) ||
+		     (rules->dropped_count && proxy_rules_drop(rules, f->name))))
 			continue;
-		put_field(b, f->name, f->value);
+		put_line(&run, b, f);
 	}
-	proxy_rules_write(rules, b);
+	end_run(&run, b);
+	/* Once for each answer: nobody expects the answer's cookies in a 100. */
+	if (is_final)
+		proxy_rules_write(rules, b);
 }
 
 /* RFC 9110 6.5.1: nothing that decides about framing, routing or who somebody is. */

@@ -75,9 +75,8 @@ struct proxy_call {
 	struct proxy_route *route;
 	struct request *req;
 	struct reply *reply;
-	struct output out;		/* towards the server */
-	char *in;			/* buffer of the pool; [in_start, in_end) are not yet used */
-	unsigned in_start, in_end;
+	char *in;			/* buffer of the pool; NULL: nothing was read that is not used */
+	unsigned in_start, in_end;	/* of `in`, what is not yet used */
 	uint8_t state;			/* enum call_state */
 	uint8_t interim_count;
 	uint16_t tries;
@@ -96,6 +95,8 @@ struct proxy_call {
 	struct timer timer;
 	struct job job;
 	struct relay_pipe *up, *down;
+	/* From here on nothing is cleared in advance: see call_new(). */
+	struct output out;		/* towards the server */
 	struct response_parser parser;
 	struct response res;
 	struct buf trailers;
@@ -146,15 +147,24 @@ enum received {
 	RECEIVED_ANEW,		/* it began anew, and may have ended since, as may its session: look at neither */
 };
 enum received call_receive(struct proxy_call *c);
+/* What was read and not used. */
+static inline struct span call_unread(const struct proxy_call *c)
+{
+	return c->in ? span_of(c->in + c->in_start, c->in_end - c->in_start) : span_of("", 0);
+}
+/* Gives the buffer back; what is in it is dropped. */
+void call_drop_input(struct proxy_call *c);
 
 /* proxy_head.c */
 /* The request's head as the server gets it.  `is_last_try`... false: it does not fit. */
 bool proxy_write_request(struct proxy_call *c, struct buf *b);
-/* The end-to-end fields of a response, and what is added to them. */
+/* The end-to-end fields of a response, and what is added to them; Upgrade too, of a 101. */
 void proxy_write_fields(const struct proxy_call *c, struct buf *b);
 /* Those of a trailer section that may be passed on. */
 void proxy_filter_trailers(struct span in, struct buf *out);
 /* proxy_forward.c: what the server is told about the client; whom a request belongs to. */
+/* Has it come by here so often that it will for ever? */
+bool proxy_goes_round(const struct request *req);
 bool proxy_trusts(const struct proxy_call *c, const union sock_addr *peer);
 void proxy_write_forwarded(const struct proxy_call *c, struct buf *b);
 uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
@@ -162,7 +172,7 @@ uint64_t proxy_hash_key(const struct proxy_group *g, const struct request *req);
 /* Memory of the process for a head that is being made; overwritten by the next one. */
 struct buf proxy_scratch(void);
 
-/* proxy_tunnel.c: after a 101 */
-void call_upgrade(struct proxy_call *c);
+/* proxy_tunnel.c: after a 101.  False: its head is too large, nothing was done. */
+bool call_upgrade(struct proxy_call *c);
 
 #endif

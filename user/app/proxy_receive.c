@@ -23,6 +23,15 @@ static enum flow fail(struct proxy_call *c, unsigned status, const char *why)
 	return FLOW_OVER;
 }
 
+/* While the server is at work nothing is held: what many calls wait for costs no memory and stays out of the caches. */
+void call_drop_input(struct proxy_call *c)
+{
+	if (c->in)
+		pool_put(&call_proxy(c)->buffers, c->in);
+	c->in = NULL;
+	c->in_start = c->in_end = 0;
+}
+
 /* The head ------------------------------------------------------------------------------------------------------ */
 
 /* RFC 9110 15.2: passed on, and the response is still to come. */
@@ -42,7 +51,8 @@ static enum flow pass_interim(struct proxy_call *c)
 	return FLOW_AGAIN;
 }
 
-static void begin_reply(struct proxy_call *c)
+/* False: the head is too large. */
+static bool begin_reply(struct proxy_call *c)
 {
 	struct reply *reply = c->reply;
 	const struct response *res = &c->res;
@@ -50,10 +60,11 @@ static void begin_reply(struct proxy_call *c)
 	uint64_t length = REPLY_LENGTH_UNKNOWN;
 
 	proxy_write_fields(c, &b);
+	if (b.is_truncated)
+		return false;
 	reply_set_status(reply, res->status);
 	reply->is_relayed = true;
 	reply->block = buf_span(&b);
-	reply->has_overflown = b.is_truncated;
 	/* RFC 9110 6.6.1 */
 	if (!res->known[HEADER_DATE])
 		reply_add_date(reply, SPAN("Date"), (int64_t)(clock_wall_ns() / NS_PER_SEC));
@@ -66,6 +77,7 @@ static void begin_reply(struct proxy_call *c)
 		length = REPLY_LENGTH_UNKNOWN;
 	reply_begin(reply, length);
 	reply->block = span_of(NULL, 0);
+	return true;
 }
 
 static enum flow take_head(struct proxy_call *c)
@@ -88,15 +100,14 @@ static enum flow take_head(struct proxy_call *c)
 	counters->status[c->res.status / 100]++;
 	c->reply->origin.first_byte_us = (uint32_t)((call_proxy(c)->loop->now_ns - c->began_ns) / 1000);
 	if (c->res.status == 101) {
-		if (!c->has_upgrade || !c->res.has_upgrade)
+		if (!c->has_upgrade || !c->res.has_upgrade || !call_upgrade(c))
 			return fail(c, 502, "bad_response");
-		call_upgrade(c);
 		return FLOW_WAIT;
 	}
-	begin_reply(c);
-	c->state = CALL_BODY;
-	if (c->reply->has_overflown)
+	if (!begin_reply(c))
 		return fail(c, 502, "bad_response");
+	upstream_answered(&c->lease, c->res.status >= 500 ? OUTCOME_ERROR : OUTCOME_OK, false);
+	c->state = CALL_BODY;
 	return FLOW_AGAIN;
 }
 
@@ -110,12 +121,12 @@ static enum flow hold(struct proxy_call *c)
 
 static enum flow take_body(struct proxy_call *c)
 {
-	struct span in = span_of(c->in + c->in_start, c->in_end - c->in_start), data;
+	struct span in = call_unread(c), data;
 
 	for (;;) {
 		enum parse_state state = response_body(&c->parser, &in, &data);
 
-		c->in_start = (unsigned)(in.ptr - c->in);
+		c->in_start = c->in_end - (unsigned)in.len;
 		switch (state) {
 		case PARSE_DATA:
 			reply_write(c->reply, data.ptr, data.len);
@@ -148,15 +159,18 @@ static enum flow on_end(struct proxy_call *c, bool is_reset)
 
 /* Bytes from the server ----------------------------------------------------------------------------------------- */
 
-static void make_room(struct proxy_call *c)
+static bool make_room(struct proxy_call *c)
 {
-	if (c->in_start == c->in_end) {
+	if (!c->in) {
+		c->in = pool_get(&call_proxy(c)->buffers);
+	} else if (c->in_start == c->in_end) {
 		c->in_start = c->in_end = 0;
 	} else if (c->in_start > 0) {
 		memmove(c->in, c->in + c->in_start, c->in_end - c->in_start);
 		c->in_end -= c->in_start;
 		c->in_start = 0;
 	}
+	return c->in != NULL;
 }
 
 static enum flow fill(struct proxy_call *c)
@@ -165,7 +179,10 @@ static enum flow fill(struct proxy_call *c)
 	size_t size = call_proxy(c)->buffers.item_size;
 	ssize_t n;
 
-	make_room(c);
+	if (!make_room(c)) {
+		call_fail(c, 503, "no_memory", OUTCOME_NEUTRAL);
+		return FLOW_OVER;
+	}
 	if (c->in_end == size)
 		return fail(c, 502, "bad_response");
 	n = conn_read(conn, c->in + c->in_end, size - c->in_end);
@@ -244,9 +261,12 @@ enum received call_receive(struct proxy_call *c)
 		}
 		if (flow == FLOW_READ)
 			flow = receive_more(c);
-		if (flow == FLOW_WAIT)
-			return RECEIVED;
 		if (flow == FLOW_OVER || flow == FLOW_ANEW)
 			return flow == FLOW_OVER ? RECEIVED_END : RECEIVED_ANEW;
+		if (flow == FLOW_WAIT) {
+			if (c->in_start == c->in_end)
+				call_drop_input(c);
+			return RECEIVED;
+		}
 	}
 }

@@ -77,10 +77,29 @@ void proxy_rules_fini(struct proxy_rules *r)
 	*r = (struct proxy_rules){ 0 };
 }
 
+static char fold(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c | 0x20);
+	return c == '_' ? '-' : c;
+}
+
+/* "X_User" too is "X-User" to a server that makes environment variables of fields (RFC 3875 4.1.18). */
+static bool is_same_name(struct span a, struct span b)
+{
+	size_t i = 0;
+
+	if (a.len != b.len)
+		return false;
+	while (i < a.len && fold(a.ptr[i]) == fold(b.ptr[i]))
+		i++;
+	return i == a.len;
+}
+
 bool proxy_rules_drop(const struct proxy_rules *r, struct span name)
 {
 	for (unsigned i = 0; i < r->dropped_count; i++)
-		if (span_ieq(r->dropped[i], name))
+		if (is_same_name(r->dropped[i], name))
 			return true;
 	return false;
 }

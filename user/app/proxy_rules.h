@@ -24,7 +24,7 @@ struct proxy_rule_list;
 int proxy_rules_init(struct proxy_rules *r, const struct proxy_rule_list *set, const struct proxy_rule_list *add,
 		     const struct proxy_rule_list *remove);
 void proxy_rules_fini(struct proxy_rules *r);
-/* Is a field of this name, ASCII case-insensitive, left out? */
+/* Is a field of this name left out?  Letters without case, '_' and '-' are one. */
 bool proxy_rules_drop(const struct proxy_rules *r, struct span name);
 /* "Name: value\r\n" of what is set and added. */
 void proxy_rules_write(const struct proxy_rules *r, struct buf *b);

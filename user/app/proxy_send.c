@@ -27,15 +27,10 @@ static void stop_sending(struct proxy_call *c)
 	call_pause_client(c, false);
 }
 
-void call_flush(struct proxy_call *c)
+static void after_flush(struct proxy_call *c, enum flush_result result, uint64_t written)
 {
-	struct conn *conn = &c->lease.conn->conn;
-	struct upstream_counters *counters = upstream_lease_counters(&c->lease);
-	uint64_t written;
-
-	if (c->is_send_dead)
-		return;
-	switch (output_flush(&c->out, conn, FLUSH_BYTES, false, &written)) {
+	upstream_lease_counters(&c->lease)->bytes_out += written;
+	switch (result) {
 	case FLUSH_DONE:
 		c->is_blocked = false;
 		break;
@@ -43,7 +38,7 @@ void call_flush(struct proxy_call *c)
 		loop_again(call_proxy(c)->loop, &c->job);
 		break;
 	case FLUSH_BLOCKED:
-		c->is_blocked = conn_want_write(conn) == 0;
+		c->is_blocked = conn_want_write(&c->lease.conn->conn) == 0;
 		if (!c->is_blocked)
 			stop_sending(c);
 		break;
@@ -51,10 +46,31 @@ void call_flush(struct proxy_call *c)
 		stop_sending(c);
 		break;
 	}
-	counters->bytes_out += written;
 	if (!c->is_send_dead)
 		call_pause_client(c, c->out.queued > (c->is_paused ? PROXY_LOW_WATER : PROXY_HIGH_WATER) ||
 					     (c->up && c->up->pipe->filled > 0));
+}
+
+void call_flush(struct proxy_call *c)
+{
+	enum flush_result result;
+	uint64_t written;
+
+	if (c->is_send_dead)
+		return;
+	result = output_flush(&c->out, &c->lease.conn->conn, FLUSH_BYTES, false, &written);
+	after_flush(c, result, written);
+}
+
+/* A head without content, from where it was made: the usual request is never copied into a buffer. */
+static void send_whole(struct proxy_call *c, struct span head)
+{
+	enum flush_result result;
+	uint64_t written;
+
+	c->is_sent = true;
+	result = output_send(&c->out, &c->lease.conn->conn, head.ptr, head.len, &written);
+	after_flush(c, result, written);
 }
 
 /* Who the client is, in front of everything else (PROXY protocol). */
@@ -81,11 +97,10 @@ bool call_send_head(struct proxy_call *c)
 		call_fail(c, 431, "head_too_large", OUTCOME_NEUTRAL);
 		return false;
 	}
-	output_add(&c->out, b.ptr, b.len);
 	if (c->req->framing == BODY_NONE) {
-		c->is_sent = true;
-		call_flush(c);
+		send_whole(c, buf_span(&b));
 	} else {
+		output_add(&c->out, b.ptr, b.len);
 		c->reply->wants_pause_note = true;
 		c->reply->wants_splice = c->req->framing == BODY_SIZED && c->req->content_length >= PROXY_SPLICE_MIN;
 		call_pause_client(c, false);

@@ -82,7 +82,7 @@ static void *on_detached(void *ctx, const struct detached *d)
 {
 	struct proxy_call *c = ctx;
 	struct proxy_tunnel *t = malloc(sizeof(*t));
-	struct span early = span_of(c->in + c->in_start, c->in_end - c->in_start);
+	struct span early = call_unread(c);
 
 	if (!t) {
 		upstream_cancel(&c->lease);
@@ -108,17 +108,18 @@ static void *on_detached(void *ctx, const struct detached *d)
 	return t;
 }
 
-void call_upgrade(struct proxy_call *c)
+bool call_upgrade(struct proxy_call *c)
 {
 	struct reply *reply = c->reply;
 	struct buf b = proxy_scratch();
 
+	proxy_write_fields(c, &b);
+	if (b.is_truncated)
+		return false;
 	c->state = CALL_UPGRADED;
 	c->lease.on_ready = on_server_early;
-	proxy_write_fields(c, &b);
-	for (unsigned i = 0; i < c->res.field_count; i++)
-		if (c->res.fields[i].id == HEADER_UPGRADE)
-			reply_add(reply, SPAN("Upgrade"), c->res.fields[i].value);
+	/* How it ends will say nothing of the server. */
+	upstream_answered(&c->lease, OUTCOME_OK, true);
 	reply_set_status(reply, 101);
 	reply->is_relayed = true;
 	reply->is_upgrade = true;
@@ -126,4 +127,5 @@ void call_upgrade(struct proxy_call *c)
 	reply_begin(reply, REPLY_LENGTH_UNKNOWN);
 	reply->block = span_of(NULL, 0);
 	reply_detach(reply, &client_ops, c, on_detached);
+	return true;
 }

@@ -89,6 +89,7 @@ struct upstream_conn {
 	unsigned endpoint;		/* index in the table */
 	uint32_t address_id;		/* which of the addresses that the endpoint has had */
 	uint64_t idle_until_ms;
+	uint64_t kept_turn;		/* idle since this iteration of the loop */
 	uint64_t request_count;		/* requests it was leased for, this one included: above 1 it is a reused one */
 	struct upstream_lease *lease;	/* who has it; NULL: idle */
 };
@@ -141,15 +142,20 @@ void upstream_acquire(struct upstream *u, struct upstream_lease *lease);
 /* Before on_connected and on_failed: withdraws.  Holding a connection: closes it, OUTCOME_NEUTRAL.  Else harmless. */
 void upstream_cancel(struct upstream_lease *lease);
 /*
+ * The server answers, however long the rest will take: a trial of an ejected one is decided now, and others may have it.
+ * `is_all`: there is no more to learn from it (a tunnel); in any case the release follows.
+ */
+void upstream_answered(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_all);
+/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
+void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
+/*
  * `is_reusable`: the exchange has ended in good order on both sides.  Bytes that are left unread, an end or an error
  * close the connection all the same.  Counts timeouts and failures; status and bytes are the asker's to count.
  */
-/* The lease, which holds a connection, lives on in other memory; callbacks are those of `from`, which is as new. */
-void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from);
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
 /* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);
-/* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one. */
+/* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one.  `text` may stay unused. */
 #define UPSTREAM_ADDRESS_TEXT 128
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT]);
 /* How a request names the server it is given to (Host); as upstream_lease_address where it has no name. */

@@ -94,6 +94,7 @@ void peer_refresh(struct upstream *u, struct peer *p)
 		return;
 	}
 	p->address = now;
+	sock_addr_print_any((const struct sockaddr *)&now.addr, now.len, p->address_text, sizeof(p->address_text));
 	p->address_id++;
 	p->hash = hash_address(&now);
 	health_forget(&p->health);
@@ -229,14 +230,15 @@ static unsigned draw(struct upstream *u, unsigned count, uint64_t total, unsigne
 /* Smooth weighted round robin, as nginx has it: everybody earns its weight, the richest is taken and pays for all. */
 static unsigned pick_in_turn(struct upstream *u, unsigned count, uint64_t total)
 {
-	struct peer *best_peer = NULL;
+	struct peer *best_peer = &u->peers[u->candidates[0].peer];
 	unsigned best = 0;
 
-	for (unsigned i = 0; i < count; i++) {
+	best_peer->turn += u->candidates[0].weight;
+	for (unsigned i = 1; i < count; i++) {
 		struct peer *p = &u->peers[u->candidates[i].peer];
 
 		p->turn += u->candidates[i].weight;
-		if (!best_peer || p->turn > best_peer->turn) {
+		if (p->turn > best_peer->turn) {
 			best = i;
 			best_peer = p;
 		}

@@ -38,6 +38,7 @@ struct peer {
 	uint64_t yielded_ms;		/* when that was last decided */
 	uint32_t own_wanted_ms;		/* the last value of wanted_ms that is ours */
 	struct upstream_address address;
+	char address_text[UPSTREAM_ADDRESS_TEXT];	/* for the log */
 	struct peer_health health;
 };
 

@@ -264,6 +264,17 @@ void upstream_cancel(struct upstream_lease *lease)
 	u->lease_count--;
 }
 
+void upstream_answered(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_all)
+{
+	struct upstream *u = lease->upstream;
+
+	BUG_ON(lease->state != LEASE_HELD);
+	if (!is_all && !lease->trial_ns && !lease->is_panic)
+		return;
+	health_note(u, lease, peer_of(u, lease->endpoint), outcome);
+	lease->is_panic = false;
+}
+
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable)
 {
 	struct upstream *u = lease->upstream;
@@ -298,15 +309,15 @@ struct upstream_counters *upstream_lease_counters(const struct upstream_lease *l
 
 const char *upstream_lease_address(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT])
 {
-	const struct upstream_address *a;
+	const struct peer *p;
 
 	if (!lease->upstream || lease->endpoint == UPSTREAM_NO_ENDPOINT)
 		return "-";
+	p = peer_of(lease->upstream, lease->endpoint);
 	/* The endpoint may have got another address meanwhile. */
-	if (lease->conn && lease->conn->conn.peer.any.sa_family != AF_UNIX)
+	if (lease->conn && lease->conn->address_id != p->address_id && lease->conn->conn.peer.any.sa_family != AF_UNIX)
 		return sock_addr_print(&lease->conn->conn.peer, text);
-	a = &peer_of(lease->upstream, lease->endpoint)->address;
-	return sock_addr_print_any((const struct sockaddr *)&a->addr, a->len, text, UPSTREAM_ADDRESS_TEXT);
+	return p->address_text;
 }
 
 const char *upstream_lease_host(const struct upstream_lease *lease, char text[UPSTREAM_ADDRESS_TEXT])

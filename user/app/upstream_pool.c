@@ -3,10 +3,11 @@
  * Connections of an upstream: connecting, held by a lease, idle.
  *
  * Idle ones stay registered with epoll, so one that the server closes, resets or sends anything on is noticed and
- * closed at once; in steady state taking and keeping a connection costs no system call.  They are in two lists: of
- * their endpoint, newest first, because what was used last is in the caches and least likely to be closed; of all,
- * oldest first, for the limits of number and age.  One timer serves them all: it is armed for the connection that was
- * the oldest when it was armed, so it fires once in keepalive_ms at most, however many are taken and kept meanwhile.
+ * closed at once; taking one costs no system call, unless it was kept so recently that epoll was not asked since.  They
+ * are in two lists: of their endpoint, newest first, because what was used last is in the caches and least likely to be
+ * closed; of all, oldest first, for the limits of number and age.  One timer serves them all: it is armed for the
+ * connection that was the oldest when it was armed, so it fires once in keepalive_ms at most, however many are taken and
+ * kept meanwhile.
  *
  * TCP sockets have EPOLLOUT in their mask for good: it tells that connecting has ended, and under edge triggering it
  * costs nothing later, for the kernel wakes a writer only after a write that fell short.  Unix sockets connect at
@@ -145,15 +146,28 @@ void conns_close_all_idle(struct upstream *u)
 		conns_close(u, uc);
 }
 
+/*
+ * What a server sends behind its answer would be the answer to the next request.  An event tells of it, but not before
+ * the iteration after the one at hand: a connection that goes on to the next request at once is asked itself.
+ */
+static bool is_spoilt(const struct upstream *u, const struct upstream_conn *uc)
+{
+	return u->loop->turn_count - uc->kept_turn <= 1 && !sock_is_quiet(uc->conn.io.fd);
+}
+
 struct upstream_conn *conns_take(struct upstream *u, struct peer *p)
 {
-	struct upstream_conn *uc;
+	while (!list_is_empty(&p->idle)) {
+		struct upstream_conn *uc = container_of(p->idle.next, struct upstream_conn, node);
 
-	if (list_is_empty(&p->idle))
-		return NULL;
-	uc = container_of(p->idle.next, struct upstream_conn, node);
-	unlink_idle(u, uc);
-	return uc;
+		if (!is_spoilt(u, uc)) {
+			unlink_idle(u, uc);
+			return uc;
+		}
+		p->counters->idle_closed++;
+		conns_close(u, uc);
+	}
+	return NULL;
 }
 
 /*
@@ -193,6 +207,7 @@ void conns_keep(struct upstream *u, struct upstream_conn *uc)
 	list_push_back(&u->idle, &uc->age);
 	u->idle_count++;
 	uc->idle_until_ms = u->loop->now_ms + u->opt.keepalive_ms;
+	uc->kept_turn = u->loop->turn_count;
 	if (!timer_is_active(&u->idle_timer))
 		loop_timer_start(u->loop, &u->idle_timer, u->opt.keepalive_ms);
 	if (is_limited(p)) {

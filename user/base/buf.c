@@ -2,6 +2,7 @@
 /* Bounded writer; see buf.h. */
 #include "base/buf.h"
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -27,6 +28,26 @@ void buf_add_hex(struct buf *b, uint64_t value)
 		value >>= 4;
 	} while (value);
 	buf_add(b, digits + at, sizeof(digits) - at);
+}
+
+/* Eight digits at once: each half byte to a byte of its own, the first digit lowest, then to its letter. */
+static uint64_t hex8(uint32_t value)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t x = value, is_letter;
+
+	x = (x << 32 | x >> 16) & 0x0000ffff0000ffffu;
+	x = (x << 16 | x >> 8) & 0x00ff00ff00ff00ffu;
+	x = (x << 8 | x >> 4) & 0x0f0f0f0f0f0f0f0fu;
+	is_letter = (x + 6 * ones) >> 4 & ones;
+	return htole64(x + '0' * ones + is_letter * ('a' - '0' - 10));
+}
+
+void buf_add_hex16(struct buf *b, uint64_t value)
+{
+	uint64_t digits[2] = { hex8((uint32_t)(value >> 32)), hex8((uint32_t)value) };
+
+	buf_add(b, digits, sizeof(digits));
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

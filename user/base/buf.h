@@ -58,6 +58,8 @@ static inline void buf_add_char(struct buf *b, char c)
 void buf_add_u64(struct buf *b, uint64_t value);
 /* Lower-case hexadecimal without leading zeros. */
 void buf_add_hex(struct buf *b, uint64_t value);
+/* All 16 digits: an id with its zeros left out would be another one. */
+void buf_add_hex16(struct buf *b, uint64_t value);
 /* Needs one byte more than the text, for a NUL that does not count. */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -347,11 +347,11 @@ static bool can_batch(const struct exchange *x)
  * something is sent to it.  Where an answer is dear (a server is at work on it), an interim response finds out: a client
  * must bear with one it did not ask for (RFC 9110 15.2), and a socket nobody has any more resets.
  */
-static enum step probe(struct session *s)
+static enum step probe(struct session *s, const struct handler_ops *ops)
 {
 	struct exchange *x = s->exchange;
 
-	if (!x->route || !x->route->ops->relays_continue || x->reply.is_begun || x->has_probed)
+	if (!ops || !ops->relays_continue || x->reply.is_begun || x->has_probed)
 		return STEP_WAIT;
 	if (x->request.version_minor == 0) {
 		session_close(s, CLOSE_CLIENT_ABORT);
@@ -379,7 +379,7 @@ static enum step go_on_replying(struct session *s)
 	}
 	if (!x->is_body_done)
 		return ask_for_body(s);
-	return s->conn.has_peer_closed ? probe(s) : STEP_WAIT;
+	return s->conn.has_peer_closed ? probe(s, ops) : STEP_WAIT;
 }
 
 enum step exchange_active(struct session *s)

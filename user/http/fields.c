@@ -24,9 +24,14 @@ struct connection_options fields_connection(const struct fields *f)
 		struct span list = at->value;
 
 		while (span_next_item(&list, &item)) {
-			found.has_close |= span_ieq(item, SPAN("close"));
-			found.has_keep_alive |= span_ieq(item, SPAN("keep-alive"));
-			found.has_upgrade |= span_ieq(item, SPAN("upgrade"));
+			if (span_ieq(item, SPAN("close")))
+				found.has_close = true;
+			else if (span_ieq(item, SPAN("keep-alive")))
+				found.has_keep_alive = true;
+			else if (span_ieq(item, SPAN("upgrade")))
+				found.has_upgrade = true;
+			else
+				found.has_other = true;
 		}
 	}
 	return found;

@@ -25,6 +25,7 @@ const struct field *fields_next(const struct fields *f, enum header_id id, const
 /* Connection (RFC 9110 7.6.1). */
 struct connection_options {
 	bool has_close, has_keep_alive, has_upgrade;
+	bool has_other;		/* a name of a field that belongs to this connection only, mostly */
 };
 struct connection_options fields_connection(const struct fields *f);
 

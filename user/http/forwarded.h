@@ -37,7 +37,14 @@ struct forwarded_hop {
 	const struct request *req;
 	const union sock_addr *peer; /* as for forwarded_client; its port is not told */
 	bool is_trusted; /* the peer: what it said of those before it is passed on */
+	/* private */
+	struct span address;	/* of the peer, as it is told */
+	char text[SOCK_ADDR_TEXT];
 };
+
+/* Stays where it is: the address is printed once for all fields. */
+void forwarded_hop_init(struct forwarded_hop *h, const struct request *req, const union sock_addr *peer,
+			bool is_trusted);
 
 /*
  * Values for the upstream, without name and line end, in place of all fields of the name that came.
@@ -58,5 +65,7 @@ void forwarded_print_forwarded(struct buf *b, const struct forwarded_hop *h);
  */
 void forwarded_print_via(struct buf *b, const struct field *fields, unsigned field_count,
 			 unsigned version_minor, struct span name);
+/* How many entries of Via have that name: so often the request has come by here. */
+unsigned forwarded_via_count(const struct request *req, struct span name);
 
 #endif

@@ -52,13 +52,20 @@ static struct span own_scheme(const struct request *req)
 	return req->is_secure ? SPAN("https") : SPAN("http");
 }
 
+void forwarded_hop_init(struct forwarded_hop *h, const struct request *req, const union sock_addr *peer,
+			bool is_trusted)
+{
+	h->req = req;
+	h->peer = peer;
+	h->is_trusted = is_trusted;
+	h->address = print_address(peer, h->text);
+}
+
 void forwarded_print_for(struct buf *b, const struct forwarded_hop *h)
 {
-	char text[SOCK_ADDR_TEXT];
-
 	if (h->is_trusted)
 		add_old_list(b, h->req, HEADER_X_FORWARDED_FOR);
-	buf_add_span(b, print_address(h->peer, text));
+	buf_add_span(b, h->address);
 }
 
 /* RFC 3986 3.1, but short. */
@@ -144,8 +151,7 @@ static void add_value(struct buf *b, struct span value)
 
 void forwarded_print_forwarded(struct buf *b, const struct forwarded_hop *h)
 {
-	char text[SOCK_ADDR_TEXT];
-	struct span address = print_address(h->peer, text);
+	struct span address = h->address;
 
 	if (h->is_trusted && are_all_closed(h->req))
 		add_old_list(b, h->req, HEADER_FORWARDED);
@@ -172,4 +178,31 @@ void forwarded_print_via(struct buf *b, const struct field *fields, unsigned fie
 		buf_add_lit(b, ", ");
 	buf_add_span(b, version_minor ? SPAN("1.1 ") : SPAN("1.0 "));
 	buf_add_span(b, name);
+}
+
+/* "1.1 sluice", "HTTP/1.1 sluice (comment)": the second word. */
+static struct span received_by(struct span entry)
+{
+	const char *end = entry.ptr + entry.len, *name = memchr(entry.ptr, ' ', entry.len), *behind;
+
+	if (!name)
+		return span_of(end, 0);
+	entry = span_trim(span_of(name, (size_t)(end - name)));
+	behind = memchr(entry.ptr, ' ', entry.len);
+	return behind ? span_of(entry.ptr, (size_t)(behind - entry.ptr)) : entry;
+}
+
+unsigned forwarded_via_count(const struct request *req, struct span name)
+{
+	unsigned count = 0;
+
+	if (!req->known[HEADER_VIA])
+		return 0;
+	for (unsigned i = 0; i < req->field_count; i++) {
+		struct span list = req->fields[i].value, entry;
+
+		while (req->fields[i].id == HEADER_VIA && span_next_item(&list, &entry))
+			count += span_ieq(received_by(entry), name);
+	}
+	return count;
 }

@@ -34,8 +34,26 @@ static void take_digit(struct guard *g, unsigned digit)
 		g->code = (uint16_t)(g->code * 10 + digit);
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* What nearly every server sends, at once; whatever else there is stays as it was. */
+static const char *take_usual_prefix(struct guard *g, const char *p, const char *end)
+{
+	if (g->version_len > 0 || end - p < (ptrdiff_t)PREFIX_LEN || memcmp(p, "HTTP/1.1 ", CODE_AT) != 0 ||
+	    !is_digit(p[CODE_AT]) || !is_digit(p[CODE_AT + 1]) || !is_digit(p[CODE_AT + 2]))
+		return p;
+	g->version_len = PREFIX_LEN;
+	g->version_major = g->version_minor = 1;
+	g->code = (uint16_t)((p[CODE_AT] - '0') * 100 + (p[CODE_AT + 1] - '0') * 10 + (p[CODE_AT + 2] - '0'));
+	return p + PREFIX_LEN;
+}
+
 static const char *take_prefix(struct guard *g, const char *p, const char *end)
 {
+	p = take_usual_prefix(g, p, end);
 	for (; g->version_len < PREFIX_LEN && p < end; p++, g->version_len++) {
 		char wanted = PREFIX[g->version_len];
 

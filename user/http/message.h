@@ -85,6 +85,7 @@ struct request {
 	bool is_keep_alive;		/* the connection may serve another request (RFC 9112 9.3) */
 	bool expects_continue;		/* RFC 9110 10.1.1 */
 	bool has_upgrade;		/* Connection: upgrade and an Upgrade field */
+	bool names_fields;		/* Connection has more than close, keep-alive and upgrade (RFC 9110 7.6.1) */
 	bool is_secure;			/* came over TLS */
 	const union sock_addr *peer;	/* the client, or what a PROXY protocol header says of it */
 	enum body_framing framing;

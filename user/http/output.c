@@ -328,3 +328,22 @@ enum flush_result output_flush(struct output *o, struct conn *c, uint64_t budget
 	*ret_written = written;
 	return o->has_failed && result == FLUSH_DONE ? FLUSH_FAILED : result;
 }
+
+enum flush_result output_send(struct output *o, struct conn *c, const void *data, size_t len, uint64_t *ret_written)
+{
+	const struct iovec iov = { (void *)data, len };
+	enum flush_result result;
+	ssize_t n = 0;
+
+	*ret_written = 0;
+	if (output_is_empty(o) && !o->has_failed && len > 0)
+		n = conn_writev(c, &iov, 1, false);
+	if (n < 0 && n != -EAGAIN)
+		return FLUSH_FAILED;
+	n = MAX(n, 0);
+	o->total += (uint64_t)n;
+	output_add(o, (const char *)data + n, len - (size_t)n);
+	result = output_flush(o, c, UINT64_MAX, false, ret_written);
+	*ret_written += (uint64_t)n;
+	return result;
+}

@@ -73,6 +73,8 @@ void output_add_pipe(struct output *o, struct pipe *pipe, unsigned len, struct h
  */
 enum flush_result output_flush(struct output *o, struct conn *c, uint64_t budget, bool has_end,
 			       uint64_t *ret_written);
+/* Adds and writes.  Bytes that the kernel takes at once, which is nearly always, are not copied. */
+enum flush_result output_send(struct output *o, struct conn *c, const void *data, size_t len, uint64_t *ret_written);
 
 static inline bool output_is_empty(const struct output *o)
 {

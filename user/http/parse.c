@@ -84,7 +84,7 @@ void parser_reset(struct parser *p, struct request *req)
 	/* What a reply to a head that breaks off early may look at. */
 	req->method = METHOD_OTHER;
 	req->version_minor = 1;
-	req->is_keep_alive = req->expects_continue = req->has_upgrade = false;
+	req->is_keep_alive = req->expects_continue = req->has_upgrade = req->names_fields = false;
 	req->framing = BODY_NONE;
 	req->field_count = 0;
 	req->method_text = req->target = span_of(NULL, 0);

@@ -23,6 +23,7 @@ struct response {
 	uint8_t version_minor;		/* 0 or 1 */
 	bool is_keep_alive;		/* the connection may carry another one after this (RFC 9112 9.3) */
 	bool has_upgrade;		/* 101 with Connection: upgrade and an Upgrade field */
+	bool names_fields;		/* Connection has more than close, keep-alive and upgrade (RFC 9110 7.6.1) */
 	enum body_framing framing;	/* BODY_UNTIL_CLOSE too */
 	/*
 	 * Bytes, when a Content-Length was given, whatever the framing; else UINT64_MAX.  Also UINT64_MAX where the answer

@@ -92,6 +92,7 @@ static void read_connection(struct response *res, uint32_t duplicates)
 	struct connection_options options = fields_connection(&fields);
 
 	res->is_keep_alive = !options.has_close && (res->version_minor == 1 || options.has_keep_alive);
+	res->names_fields = options.has_other;
 	if (res->status == 101)
 		res->has_upgrade = options.has_upgrade && res->version_minor == 1 && res->known[HEADER_UPGRADE];
 }

@@ -96,7 +96,7 @@ static void read_connection(struct request *req, uint32_t duplicates)
 	if (!is_repeated(duplicates, HEADER_CONNECTION) &&
 	    span_eq(request_header(req, HEADER_CONNECTION), SPAN("keep-alive"))) {
 		req->is_keep_alive = true;
-		req->has_upgrade = false;
+		req->has_upgrade = req->names_fields = false;
 		return;
 	}
 	if (req->known[HEADER_CONNECTION]) {
@@ -108,6 +108,7 @@ static void read_connection(struct request *req, uint32_t duplicates)
 		!options.has_close && (req->version_minor == 1 || options.has_keep_alive);
 	req->has_upgrade = options.has_upgrade && req->version_minor == 1 &&
 			   req->known[HEADER_UPGRADE];
+	req->names_fields = options.has_other;
 }
 
 /* RFC 9110 10.1.1: must be ignored in 1.0, and without content there is nothing to wait for. */

@@ -536,6 +536,8 @@ void session_run(struct session *s)
 {
 	if (s->state >= SESSION_DETACHED || s->is_running)
 		return;
+	/* This run does what a wake-up of the session was for: another would cost a turn of the loop that does not sleep. */
+	job_cancel(&s->job);
 	s->is_running = true;
 	run_steps(s);
 	s->is_running = false;

@@ -18,13 +18,9 @@ static bool is_id_byte(char c)
 	       (c && strchr("._~+/=-", c));
 }
 
-/* All 16 digits: an id with its zeros left out would be another one. */
 static void add_random(struct buf *b)
 {
-	uint64_t bits = random_u64();
-
-	for (int shift = 60; shift >= 0; shift -= 4)
-		buf_add_char(b, "0123456789abcdef"[bits >> shift & 15]);
+	buf_add_hex16(b, random_u64());
 }
 
 static bool is_request_id(struct span value)

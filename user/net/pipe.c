@@ -8,6 +8,9 @@
 
 #include "base/err.h"
 
+/* Of a smaller one each filling takes two calls that a read and a write into a buffer do without. */
+#define SIZE_MIN 65536u
+
 void pipe_pool_init(struct pipe_pool *p, unsigned size, unsigned keep_count, unsigned max_count)
 {
 	*p = (struct pipe_pool){ .size = size, .keep_count = keep_count, .max_count = max_count };
@@ -20,6 +23,7 @@ static void destroy(struct pipe_pool *p, struct pipe *pipe)
 	close(pipe->write_fd);
 	free(pipe);
 	p->open_count--;
+	p->is_starved = false;
 }
 
 void pipe_pool_fini(struct pipe_pool *p)
@@ -32,22 +36,49 @@ void pipe_pool_fini(struct pipe_pool *p)
 	BUG_ON(p->open_count > 0);
 }
 
-static struct pipe *open_pipe(struct pipe_pool *p)
+/*
+ * Past the user's allowance the kernel refuses the size, and the pipe stays as it is: of 64 KiB, or of two pages once the
+ * allowance is used up (pipe(7), pipe-user-pages-soft).  Bytes, or -1: that would be too small.
+ */
+static int set_size(const struct pipe_pool *p, int fd)
 {
-	struct pipe *pipe = p->open_count < p->max_count ? malloc(sizeof(*pipe)) : NULL;
+	int size = fcntl(fd, F_SETPIPE_SZ, (int)p->size);
+
+	if (size < 0)
+		size = fcntl(fd, F_GETPIPE_SZ);
+	return size >= (int)MIN(p->size, SIZE_MIN) ? size : -1;
+}
+
+static bool open_ends(const struct pipe_pool *p, struct pipe *pipe)
+{
 	int fds[2], size;
 
+	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+		return false;
+	size = set_size(p, fds[1]);
+	if (size < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return false;
+	}
+	*pipe = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1], .size = (unsigned)size };
+	return true;
+}
+
+static struct pipe *open_pipe(struct pipe_pool *p)
+{
+	struct pipe *pipe;
+
+	if (p->open_count >= p->max_count || (p->is_starved && p->open_count > 0))
+		return NULL;
+	pipe = malloc(sizeof(*pipe));
 	if (!pipe)
 		return NULL;
-	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+	if (!open_ends(p, pipe)) {
+		p->is_starved = true;
 		free(pipe);
 		return NULL;
 	}
-	/* Past the user's allowance the kernel refuses, and the pipe stays as it is. */
-	size = fcntl(fds[1], F_SETPIPE_SZ, (int)p->size);
-	if (size < 0)
-		size = fcntl(fds[1], F_GETPIPE_SZ);
-	*pipe = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1], .size = size > 0 ? (unsigned)size : 4096 };
 	p->open_count++;
 	return pipe;
 }
@@ -72,4 +103,5 @@ void pipe_put(struct pipe_pool *p, struct pipe *pipe)
 	}
 	list_push_front(&p->free, &pipe->node);
 	p->free_count++;
+	p->is_starved = false;
 }

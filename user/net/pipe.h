@@ -25,12 +25,13 @@ struct pipe_pool {
 	unsigned open_count;	/* those in use too */
 	unsigned max_count;	/* pipe_get fails past it */
 	unsigned size;		/* bytes asked for; what an unprivileged process gets may be less (pipe(7)) */
+	bool is_starved;	/* the system had none to give: not asked again before one of ours has come back */
 };
 
 void pipe_pool_init(struct pipe_pool *p, unsigned size, unsigned keep_count, unsigned max_count);
 /* Every pipe must have been put back. */
 void pipe_pool_fini(struct pipe_pool *p);
-/* Empty, non-blocking.  NULL: out of descriptors, of memory, or past max_count: copy instead. */
+/* Empty, non-blocking.  NULL: out of descriptors, of memory, past max_count, or so small that copying is better. */
 struct pipe *pipe_get(struct pipe_pool *p);
 /* NULL is allowed. */
 void pipe_put(struct pipe_pool *p, struct pipe *pipe);

@@ -161,9 +161,10 @@ int sock_accept(int fd, union sock_addr *ret_peer)
 	return r < 0 ? -errno : r;
 }
 
+/* recv, not read, which passes through the layer of files first: 380 ns instead of 430 for 100 bytes. */
 ssize_t sock_read(int fd, void *to, size_t len)
 {
-	ssize_t r = RETRY(read(fd, to, len));
+	ssize_t r = RETRY(recv(fd, to, len, 0));
 
 	return r < 0 ? -errno : r;
 }

@@ -78,7 +78,7 @@ static void describe(int err, const char *path, const char *step, char error[CTL
 	if (err == -EADDRINUSE)
 		snprintf(error, CTL_ERROR_TEXT,
 			 "another sluice answers at '%s': stop it, or give this one another "
-			 "control socket",
+			 "by --control PATH",
 			 path);
 	else if (err == -ENOTSOCK)
 		snprintf(error, CTL_ERROR_TEXT,
