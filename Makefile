@@ -62,7 +62,7 @@ OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
               -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
               -fno-strict-aliasing -fno-common -fstack-protector-strong \
               $(if $(WERROR),-Werror) $(DEP_CFLAGS) \
-              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+              $(if $(SAN),-DSLUICE_SANITIZED -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 OUR_LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now
 
 ARCH       := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')

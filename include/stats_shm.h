@@ -55,12 +55,18 @@ struct stats_block {
 	uint64_t keepalive_reuses;		/* requests beyond the first of their connection */
 	uint64_t moved_in, moved_out;		/* connections taken from and given to other workers */
 	uint64_t timeouts;
+	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */
-	uint32_t spare;
+	uint32_t confined;			/* CONFINED_... of the worker that runs */
 	struct hist latency_us;			/* of answered requests: first byte read to reply complete */
 } __attribute__((aligned(64)));
+
+/* What holds a process, all of it set by itself before it serves. */
+#define CONFINED_NO_NEW_PRIVS 1u
+#define CONFINED_SECCOMP      2u
+#define CONFINED_LANDLOCK     4u
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING };
 

@@ -467,6 +467,8 @@ class Server:
             "runtime error:",
             "BUG_ON",
             " bug ",
+            "the sandbox refused",
+            "killed by its sandbox",
         ):
             assert mark not in self.stderr(), "%s in stderr:\n%s" % (mark, self.stderr())
 

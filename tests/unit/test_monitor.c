@@ -489,7 +489,8 @@ static void monitor__refuses_a_resolver_that_is_none(void **state)
 
 static pid_t run_process(int *ret_channel)
 {
-	struct monitor_options opt = { .config = &config, .upstreams = &table };
+	static const struct sandbox none;
+	struct monitor_options opt = { .config = &config, .upstreams = &table, .sandbox = &none };
 	int pair[2];
 	pid_t pid;
 

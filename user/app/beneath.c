@@ -145,6 +145,15 @@ int beneath_init(struct beneath *b, const char *root, bool leaves_root)
 	return 0;
 }
 
+bool beneath_is_fenced(struct beneath *b)
+{
+	int fd = beneath_open(b, ".", O_RDONLY | O_DIRECTORY);
+
+	if (fd >= 0)
+		close(fd);
+	return fd == -EACCES && faccessat(b->fd, ".", R_OK, 0) == 0;
+}
+
 void beneath_fini(struct beneath *b)
 {
 	if (b->fd >= 0)

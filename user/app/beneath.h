@@ -20,6 +20,11 @@ struct beneath {
 
 /* Opens the folder.  0 or -errno (-ENOTDIR, -ENOENT, -EACCES). */
 int beneath_init(struct beneath *b, const char *root, bool leaves_root);
+/*
+ * True where the permissions let us read the folder and the kernel refuses all the same: it is outside of what a sandbox
+ * has been told of.
+ */
+bool beneath_is_fenced(struct beneath *b);
 void beneath_fini(struct beneath *b);
 
 /*

@@ -22,6 +22,15 @@
 
 static uint64_t next_route_id = 1;
 
+static void tell_fenced(struct static_route *r)
+{
+	if (!r->has_told_fenced)
+		log_warn("'%s' is another folder now, out of reach for this sandbox: the old one is "
+			 "served until the next start",
+			 r->root_path);
+	r->has_told_fenced = true;
+}
+
 /* Once per validity of a cached file. What cannot be looked at (a sandbox) stays as it is. */
 static void check_root(struct static_route *r)
 {
@@ -36,6 +45,12 @@ static void check_root(struct static_route *r)
 		return;
 	if (beneath_init(&root, r->root_path, r->root.leaves_root))
 		return;
+	/* Landlock's rules are about folders, not about names: better the old files than none. */
+	if (beneath_is_fenced(&root)) {
+		tell_fenced(r);
+		beneath_fini(&root);
+		return;
+	}
 	beneath_fini(&r->root);
 	r->root = root;
 	r->root_dev = st.st_dev;

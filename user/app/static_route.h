@@ -18,6 +18,7 @@ struct static_route {
 	dev_t root_dev;
 	ino_t root_ino;
 	uint64_t root_checked_ms;
+	bool has_told_fenced;
 	char *prefix;
 	size_t prefix_len;
 	char **index;

@@ -22,6 +22,8 @@ struct config_place {		/* where a section or key stands, for errors found later 
 	unsigned line;
 };
 
+enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_STRICT };
+
 enum rebalance_mode { REBALANCE_OFF, REBALANCE_AUTO };
 
 struct config_steering {
@@ -170,6 +172,7 @@ struct config {
 	char *control;			/* path of the control socket */
 	char *pin;			/* folder in bpffs; NULL = no pins */
 	char *server_name;		/* Server field; NULL or "" = none */
+	enum sandbox_mode sandbox;
 	struct config_steering steering;
 	struct config_limits limits;
 	struct config_timeouts timeouts;

@@ -56,6 +56,8 @@ static const char *const policies[] = {[STEER_HASH] = "hash",
 				       NULL};
 static const char *const rebalance_modes[] = {
 	[REBALANCE_OFF] = "off", [REBALANCE_AUTO] = "auto", NULL};
+static const char *const sandbox_modes[] = {
+	[SANDBOX_OFF] = "off", [SANDBOX_AUTO] = "auto", [SANDBOX_STRICT] = "strict", NULL};
 static const char *const formats[] = {
 	[LOG_FORMAT_COMBINED] = "combined", [LOG_FORMAT_JSON] = "json", NULL};
 static const char *const levels[] = {[LOG_ERROR] = "error",
@@ -88,6 +90,7 @@ static const struct config_key root_keys[] = {
 	{"control", TEXT(config, control, NULL, config_check_control, "/run/sluice/control.sock")},
 	{"pin", TEXT(config, pin, "off", config_check_pin, "/sys/fs/bpf/sluice")},
 	{"server_name", TEXT(config, server_name, "off", config_check_server, "sluice")},
+	{"sandbox", CHOICE(config, sandbox, sandbox_modes, "auto")},
 	{"trusted_proxies", .kind = KIND_LIST, FIELD(config, trusted_proxies),
 	 .count_offset = offsetof(struct config, trusted_proxy_count),
 	 .check = config_check_network},

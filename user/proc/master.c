@@ -154,6 +154,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.channel_fd = channel_fd,
 		.log_fd = m->log_fd,
 		.identity = m->identity,
+		.sandbox = &m->sandbox,
 	};
 
 	/*

@@ -34,6 +34,7 @@ static void on_status(struct ctl_request *rq, const json_t *args, void *owner)
 		.control = m->config->control,
 		.pin = steer_is_active(m->steer) && !steer_pin_error(m->steer) ? m->config->pin : NULL,
 		.stats = m->stats,
+		.sandbox = &m->sandbox,
 		.listens = m->listeners,
 		.listen_count = m->listener_count,
 		.upstreams = m->config,

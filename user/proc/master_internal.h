@@ -12,6 +12,7 @@
 #include "proc/privilege.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
+#include "proc/sandbox.h"
 #include "proc/supervisor.h"
 #include "proc/watch.h"
 #include "stats_shm.h"
@@ -30,6 +31,7 @@ struct master {
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	struct cpus cpus;
 	struct identity identity;
+	struct sandbox sandbox;
 	struct loop loop;
 	struct steer *steer;
 	struct listener *listeners;

@@ -187,6 +187,9 @@ int master_open(struct master *m)
 		err = open_ctl(m);
 	if (!err)
 		err = runtime_new(m->config, m->file_limit, &m->runtime);
+	/* After the folders of the routes, which it names. */
+	if (!err)
+		err = sandbox_open(&m->sandbox, m->config);
 	if (!err)
 		err = open_log(m, &m->log_fd);
 	if (!err)
@@ -214,6 +217,7 @@ void master_close(struct master *m)
 	m->steer = NULL;
 	runtime_free(m->runtime);
 	m->runtime = NULL;
+	sandbox_close(&m->sandbox);
 	upstream_table_close(&m->upstreams);
 	if (m->stats)
 		munmap(m->stats, m->worker_count * sizeof(*m->stats));

@@ -76,6 +76,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.upstreams = &m->upstreams,
 		.channel_fd = channel_fd,
 		.identity = m->identity,
+		.sandbox = &m->sandbox,
 	};
 
 	supervisor_abandon(&m->supervisor);

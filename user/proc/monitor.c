@@ -142,6 +142,11 @@ static void on_channel(struct io *io, uint32_t events)
 		loop_stop(&p->loop);
 }
 
+static void on_turn(struct loop *l, int event_count)
+{
+	sandbox_tell();
+}
+
 static int start(struct process *p, const struct monitor_options *opt)
 {
 	int err = loop_init(&p->loop);
@@ -149,6 +154,7 @@ static int start(struct process *p, const struct monitor_options *opt)
 
 	if (err)
 		return err;
+	p->loop.on_turn = on_turn;
 	fd = child_open_signals();
 	if (fd < 0)
 		return fd;
@@ -165,6 +171,7 @@ int monitor_run(const struct monitor_options *opt)
 {
 	static struct process process;	/* reachable for leak checkers */
 	struct process *p = &process;
+	static uint64_t refused;	/* told, not shown: the monitor has no statistics */
 	char ready = CHANNEL_READY;
 	int err;
 
@@ -177,6 +184,11 @@ int monitor_run(const struct monitor_options *opt)
 	err = start(p, opt);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
+		return 1;
+	}
+	err = sandbox_enter(opt->sandbox, SANDBOX_MONITOR, &refused);
+	if (err < 0) {
+		log_error("cannot enter its sandbox: %s", strerror(-err));
 		return 1;
 	}
 	fd_pass_send(opt->channel_fd, &ready, sizeof(ready), -1);

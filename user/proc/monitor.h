@@ -15,6 +15,7 @@
 #include "net/loop.h"
 #include "proc/config.h"
 #include "proc/privilege.h"
+#include "proc/sandbox.h"
 
 /* Is there a name to resolve or a server to check? */
 bool monitor_is_needed(const struct config *c);
@@ -32,6 +33,7 @@ struct monitor_options {
 	const struct upstream_table *upstreams;
 	int channel_fd;		/* to the master, as a worker's */
 	struct identity identity;
+	const struct sandbox *sandbox;
 };
 
 /* The process: runs until it is told to leave; its exit status. */

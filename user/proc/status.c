@@ -93,6 +93,7 @@ static const struct {
 	COUNTER(timeouts),	COUNTER(stale_events),	COUNTER(log_lost),
 	COUNTER(moved_in),	COUNTER(moved_out),
 	COUNTER(stall_kills),	COUNTER(rescued),
+	COUNTER(sandbox_refused),
 #undef COUNTER
 };
 
@@ -232,6 +233,41 @@ static json_t *steering(const struct status_steering *st, const char *pin)
 	return fill_end(&f);
 }
 
+/* What all workers have that serve: they set it themselves. */
+static uint32_t confinement(const struct status_source *src, unsigned slot_count)
+{
+	uint32_t bits = UINT32_MAX;
+	bool has_any = false;
+
+	for (unsigned i = 0; i < slot_count; i++) {
+		if (src->stats[i].state != WORKER_RUNNING && src->stats[i].state != WORKER_DRAINING)
+			continue;
+		bits &= src->stats[i].confined;
+		has_any = true;
+	}
+	return has_any ? bits : 0;
+}
+
+static json_t *sandbox(const struct status_source *src, unsigned slot_count)
+{
+	static const char *const modes[] = {
+		[SANDBOX_OFF] = "off", [SANDBOX_AUTO] = "auto", [SANDBOX_STRICT] = "strict"};
+	const struct sandbox *s = src->sandbox;
+	uint32_t bits = confinement(src, slot_count);
+	struct filler f = fill_new();
+	uint64_t refused = 0;
+
+	for (unsigned i = 0; i < slot_count; i++)
+		refused += src->stats[i].sandbox_refused;
+	fill(&f, "mode", s ? json_string(modes[s->mode]) : json_null());
+	fill(&f, "seccomp", json_boolean(bits & CONFINED_SECCOMP));
+	fill_u64(&f, "landlock", s && (bits & CONFINED_LANDLOCK) ? (uint64_t)s->landlock_abi : 0);
+	fill(&f, "no_new_privs", json_boolean(bits & CONFINED_NO_NEW_PRIVS));
+	fill_u64(&f, "refused", refused);
+	fill(&f, "why", text(s ? sandbox_why(s) : NULL));
+	return fill_end(&f);
+}
+
 static json_t *listens(const struct listener *l, unsigned count)
 {
 	json_t *list = json_array();
@@ -264,6 +300,7 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill(&f, "control", text(src->control));
 	fill_workers(&f, src, st);
 	fill(&f, "steering", steering(st, src->pin));
+	fill(&f, "sandbox", sandbox(src, st->slot_count));
 	fill(&f, "listen", listens(src->listens, src->listen_count));
 	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));
 	return fill_end(&f);

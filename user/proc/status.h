@@ -16,6 +16,7 @@
 #include "net/listener.h"
 #include "net/steer.h"
 #include "proc/config.h"
+#include "proc/sandbox.h"
 #include "stats_shm.h"
 
 /* What the master knows; all borrowed. */
@@ -33,6 +34,7 @@ struct status_source {
 	unsigned listen_count;
 	const struct config *upstreams;	/* the configuration that names them; NULL: none */
 	const struct upstream_table *upstream_table;
+	const struct sandbox *sandbox;	/* NULL: not known */
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */
 };
 

@@ -214,11 +214,37 @@ static void print_listens(const json_t *status, FILE *out)
 	fputc('\n', out);
 }
 
+/* Only what is missing or has happened: a fence that stands is no news. */
+static void print_sandbox(const json_t *status, FILE *out)
+{
+	const json_t *s = json_object_get(status, "sandbox");
+	const char *why = string_of(s, "why", NULL);
+	uint64_t refused = number_of(s, "refused");
+	struct paragraph p;
+	char text[96];
+
+	if (!why && refused == 0)
+		return;
+	p = paragraph_start(out, "sandbox  ");
+	print_words(&p, string_of(s, "mode", "?"));
+	if (why) {
+		print_words(&p, "-");
+		print_words(&p, why);
+	}
+	if (refused) {
+		snprintf(text, sizeof(text), "- %" PRIu64 " system call%s refused, see the log", refused,
+			 refused == 1 ? "" : "s");
+		print_words(&p, text);
+	}
+	fputc('\n', out);
+}
+
 void status_print(const json_t *status, FILE *out)
 {
 	print_server(status, out);
 	print_table(status, out);
 	print_steering(status, out);
 	print_listens(status, out);
+	print_sandbox(status, out);
 	upstream_report_print(json_object_get(status, "upstreams"), out);
 }

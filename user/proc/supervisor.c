@@ -155,7 +155,9 @@ int supervisor_start(struct supervisor *s, unsigned count)
 
 static void describe(int status, char *out, size_t size)
 {
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(out, size, "killed by its sandbox for a forbidden system call (signal %d)", SIGSYS);
+	else if (WIFSIGNALED(status))
 		snprintf(out, size, "killed by signal %d", WTERMSIG(status));
 	else
 		snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
@@ -174,7 +176,7 @@ static void on_death(struct supervised *w, int status)
 	struct supervisor *s = w->supervisor;
 	pid_t pid = w->pid;
 	long delay_ms = -1;
-	char how[48];
+	char how[96];
 
 	describe(status, how, sizeof(how));
 	w->pid = 0;

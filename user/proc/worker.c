@@ -50,6 +50,7 @@ static void on_turn(struct loop *l, int event_count)
 	steer_set_waiting(w->slot, false);
 	__atomic_store_n(&w->slot->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
 	rebalancer_on_turn(&w->rebalancer);
+	sandbox_tell();
 }
 
 /* Access log -------------------------------------------------------------------------------------------------- */
@@ -303,6 +304,15 @@ static void finish(struct worker *w)
 	server_fini(&w->server);
 }
 
+/* Last of all, so that what a start needs and serving does not is on no list. */
+static int confine(const struct worker_options *opt)
+{
+	int bits = sandbox_enter(opt->sandbox, SANDBOX_WORKER, &opt->stats->sandbox_refused);
+
+	opt->stats->confined = bits > 0 ? (uint32_t)bits : 0;
+	return bits < 0 ? bits : 0;
+}
+
 int worker_run(const struct worker_options *opt)
 {
 	static struct worker worker;	/* large, and reachable for leak checkers */
@@ -328,6 +338,11 @@ int worker_run(const struct worker_options *opt)
 	err = start(w);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
+		return 1;
+	}
+	err = confine(opt);
+	if (err) {
+		log_error("cannot enter its sandbox: %s", strerror(-err));
 		return 1;
 	}
 	__atomic_store_n(&opt->stats->state, WORKER_RUNNING, __ATOMIC_RELAXED);

@@ -19,6 +19,7 @@
 #include "proc/privilege.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
+#include "proc/sandbox.h"
 #include "stats_shm.h"
 
 #define CHANNEL_READY 'R'
@@ -40,6 +41,7 @@ struct worker_options {
 	int channel_fd;
 	int log_fd;			/* of the access log, -1: none */
 	struct identity identity;
+	const struct sandbox *sandbox;
 };
 
 /* Runs until the worker has drained or failed; the exit status of the process. */
