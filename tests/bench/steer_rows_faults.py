@@ -59,7 +59,6 @@ def row_6(options):
         steering = dict(REQUIRED, policy=policy, stall="off")
         with Server(workers=4, steering=steering) as server:
             got[policy] = [crash_once(server, i % 4, rate) for i in range(rounds)]
-            server.known_pids.clear()
     queued = {policy: [g["queued"] for g in seen] for policy, seen in got.items()}
     yield Figure(
         6,
