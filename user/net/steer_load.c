@@ -192,7 +192,7 @@ static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds,
 	for (__u32 slot = from; slot < s->slot_count; slot++) {
 		__u64 value = (__u64)fds[slot];
 
-		if (bpf_map_update_elem(socks, &slot, &value, BPF_NOEXIST))
+		if (bpf_map_update_elem(socks, &slot, &value, BPF_ANY))
 			return -errno;
 	}
 	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &prog, sizeof(prog)))
