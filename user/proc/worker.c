@@ -24,12 +24,17 @@ union message {
 	struct leave_order leave;
 };
 
+static void note_connections(const struct worker *w)
+{
+	__atomic_store_n(&w->opt->stats->connections, w->server.session_count, __ATOMIC_RELAXED);
+}
+
 static void on_turn(struct loop *l, int event_count)
 {
 	struct worker *w = l->owner;
 
 	if (event_count < 0) {
-		w->opt->stats->connections = w->server.session_count;
+		note_connections(w);
 		steer_set_live(w->line, w->server.session_count);
 		__atomic_store_n(&w->line->pending, 0, __ATOMIC_RELAXED);
 		steer_set_waiting(w->line, true);
@@ -70,6 +75,8 @@ static void on_given(struct server *srv)
 	struct worker *w = srv->owner;
 	char moved = CHANNEL_MOVED;
 
+	/* Before the word: whoever hears it looks. */
+	note_connections(w);
 	if (!w->has_moved)
 		fd_pass_send(w->opt->channel_fd, &moved, sizeof(moved), -1);
 	w->has_moved = true;
@@ -270,6 +277,7 @@ static void finish(struct worker *w)
 	acceptor_drain(&w->acceptor);
 	rebalancer_stop(&w->rebalancer, &w->loop);
 	server_close_all(&w->server, CLOSE_DRAIN);
+	note_connections(w);
 	runtime_stop(w->opt->runtime);
 	worker_stop_log(w);
 	loop_timer_stop(&w->loop, &w->drain_timer);
