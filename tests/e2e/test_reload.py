@@ -653,8 +653,9 @@ def test_50_reloads_leave_nothing_behind():
         wait_drained(s)
         assert c.request("/hello").status == 200
         wait_for(lambda: state()[0] == before[0], lambda: "descriptors: %s, before %s" % (state(), before))
-        assert state()[1] <= before[1] + 4, (state(), before)
-        assert state()[2] <= before[2] + 4096, (state(), before)
+        if "san-" not in SLUICE:  # whose allocator keeps what was freed
+            assert state()[1] <= before[1] + 4, (state(), before)
+            assert state()[2] <= before[2] + 4096, (state(), before)
         pid = s.workers()[0]["pid"]
         # The connection may have come to this one.
         assert worker - 1 <= len(os.listdir("/proc/%d/fd" % pid)) <= worker + 1
