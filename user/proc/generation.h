@@ -51,6 +51,8 @@ struct generation {
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
+	struct leave_order order;	/* LEAVING: to each worker, but for what differs by slot */
+	bool is_told[STEER_MAX_SLOTS];	/* LEAVING: its worker has the order */
 	uint64_t moved_before;		/* moved_out of all slots when it began to leave */
 	struct timer kill_timer;
 };

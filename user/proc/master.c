@@ -163,12 +163,20 @@ static int open_signals(struct master *m)
 	return loop_add(&m->loop, &m->signals, EPOLLIN, false);
 }
 
+/* A worker that leaves may send to a slot that has gone just then. */
+static void forward_strays(const struct generation *g)
+{
+	for (unsigned i = g->worker_count; i < g->inboxes.count; i++)
+		inboxes_forward(&g->inboxes, i, i % g->worker_count);
+}
+
 /* Once a second reservations are retired, so that who reads the map sees them go even when no SYN comes. */
 static void on_tick(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, tick);
 
 	steer_retire(m->current->steer, m->loop.now_ns);
+	forward_strays(m->current);
 	watch_review(&m->watch);
 	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }

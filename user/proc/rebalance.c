@@ -59,6 +59,7 @@ void inboxes_close(struct inboxes *in)
 
 int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count)
 {
+	count = MAX(count, from->count);
 	*in = (struct inboxes){ .waiting = from->waiting, .fds = calloc(count, sizeof(*in->fds)) };
 	if (!in->fds)
 		return -ENOMEM;
@@ -104,6 +105,26 @@ int inboxes_send(const struct inboxes *in, unsigned slot, int fd, const struct s
 		return 0;
 	__atomic_fetch_sub(&in->waiting[slot], 1, __ATOMIC_RELAXED);
 	return (int)n;
+}
+
+unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to)
+{
+	unsigned count = 0;
+
+	while (__atomic_load_n(&in->waiting[from], __ATOMIC_RELAXED) > 0) {
+		struct server_guest guest;
+		int fd;
+		ssize_t n = fd_pass_receive(in->fds[from][0], &guest, sizeof(guest), &fd);
+
+		if (n < 0)
+			break;
+		if (fd < 0)
+			continue;
+		__atomic_fetch_sub(&in->waiting[from], 1, __ATOMIC_RELAXED);
+		count += n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
+		close(fd);
+	}
+	return count;
 }
 
 /* Plan -------------------------------------------------------------------------------------------------------- */

@@ -36,12 +36,15 @@ int inboxes_open(struct inboxes *in, unsigned count);
 /* Harmless when never opened. */
 void inboxes_close(struct inboxes *in);
 /*
- * Those of `from` and new ones up to `count`, with the same counts.  Both have the sockets: in the end one calls
- * inboxes_close_apart() and inboxes_release(), and the other is closed.  0 or -errno, with nothing left open.
+ * Those of `from`, all of them, since old workers may still send to a slot that is gone, and new ones up to `count`;
+ * with the same counts.  Both have the sockets: in the end one calls inboxes_close_apart() and inboxes_release(), and the
+ * other is closed.  0 or -errno, with nothing left open.
  */
 int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count);
-/* Closes those of slots that `keep` does not have. */
+/* Closes those that `keep` does not have. */
 void inboxes_close_apart(const struct inboxes *in, const struct inboxes *keep);
+/* What lies in the inbox of a slot that nobody reads goes to another one's.  How many. */
+unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to);
 /* Forgets them without closing. */
 void inboxes_release(struct inboxes *in);
 

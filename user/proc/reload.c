@@ -8,15 +8,10 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "net/fd_pass.h"
 #include "proc/master_internal.h"
 
 /* New workers have nothing to wait for: one that is not ready by then hangs. */
 #define READY_LIMIT_MS 10000u
-/* An old worker that does not answer stands still: its slot is taken from it. */
-#define STOP_LIMIT_MS 250u
-/* For connections to move, until the answer; they go on moving after it. */
-#define MOVE_LIMIT_MS 2000u
 /* Workers keep the drain limit themselves; one that does not is killed this much later. */
 #define KILL_AFTER_MS 1000u
 
@@ -77,7 +72,7 @@ static void fail(struct reload *r, const char *error, const char *details)
 	end(r);
 }
 
-/* The workers of the next generation have nothing to lose yet. */
+/* The workers of the next generation have nothing to lose yet.  Its number is not given again: they may still look. */
 static void give_up(struct reload *r, const char *error)
 {
 	struct generation *g = r->next;
@@ -91,7 +86,7 @@ static void give_up(struct reload *r, const char *error)
 	fail(r, error, NULL);
 }
 
-static void finish(struct reload *r)
+void reload_finish(struct reload *r)
 {
 	struct master *m = r->master;
 	double took_ms = (double)(clock_ns() - r->started_ns) / NS_PER_MS;
@@ -121,138 +116,10 @@ static void finish(struct reload *r)
 	loop_again(&m->loop, &m->sweep);
 }
 
-/* Handing over ------------------------------------------------------------------------------------------------ */
-
-static bool is_all(const bool *has, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!has[i])
-			return false;
-	return true;
-}
-
-static void check_end(struct reload *r)
-{
-	unsigned count = r->before->worker_count;
-
-	if (is_all(r->has_stopped, count) && is_all(r->has_moved, count))
-		finish(r);
-}
-
-void reload_on_stopped(struct reload *r, const struct generation *g, unsigned slot)
-{
-	struct generation *current = r->master->current;
-
-	if (r->state != RELOAD_HANDING || g != r->before || r->has_stopped[slot])
-		return;
-	r->has_stopped[slot] = true;
-	if (slot < current->worker_count)
-		master_release_slot(current, slot);
-	check_end(r);
-}
-
-void reload_on_moved(struct reload *r, const struct generation *g, unsigned slot)
-{
-	if (r->state != RELOAD_HANDING || g != r->before || r->has_moved[slot])
-		return;
-	r->has_moved[slot] = true;
-	check_end(r);
-}
-
-static void on_handing_timer(struct reload *r)
-{
-	unsigned late = 0;
-
-	if (is_all(r->has_stopped, r->before->worker_count)) {
-		finish(r);
-		return;
-	}
-	for (unsigned i = 0; i < r->before->worker_count; i++)
-		late += !r->has_stopped[i];
-	log_warn("%u old workers do not move; their slots are taken from them", late);
-	loop_timer_start(&r->master->loop, &r->timer, MOVE_LIMIT_MS);
-	/* The last of these may end the reload, if all others have moved. */
-	for (unsigned i = 0; r->before && i < r->before->worker_count; i++) {
-		/* Whatever it has, it moves nothing while it stands still. */
-		r->has_moved[i] |= !r->has_stopped[i];
-		reload_on_stopped(r, r->before, i);
-	}
-}
-
-static void order_to_leave(struct generation *before, const struct generation *next, unsigned slot)
-{
-	const struct supervised *w = &before->workers.workers[slot];
-	struct leave_order order = {
-		.type = CHANNEL_LEAVE,
-		.is_slot_kept = slot < next->worker_count,
-		.heir = (uint16_t)(slot % next->worker_count),
-		.listener_count = (uint16_t)MIN(before->listener_count, (unsigned)LEAVE_LISTENERS_MAX),
-	};
-
-	for (unsigned i = 0; i < order.listener_count; i++)
-		order.is_kept[i] = generation_twin(next, &before->listeners[i]) != NULL;
-	if (w->channel.fd >= 0)
-		fd_pass_send(w->channel.fd, &order, sizeof(order), -1);
-}
-
-/* With other maps all slots are up before the first SYN is steered by them. */
-static void start_steering(const struct generation *before, struct generation *next)
-{
-	struct steer_options was = generation_steer_options(before), is = generation_steer_options(next);
-
-	for (unsigned i = 0; next->steer != before->steer && i < next->worker_count; i++)
-		steer_slot_up(next->steer, i, generation_cpu_of(next, i), (uint32_t)next->workers.workers[i].pid);
-	steer_change(next->steer, &was, &is);
-}
-
-/*
- * From here on there is no way back, and nothing that can fail.  Sockets that nobody follows are closed here before the
- * old workers hear of it: each is then the last to close its own, after it has taken what waits there.
- */
-static void commit(struct reload *r)
-{
-	struct master *m = r->master;
-	struct generation *before = m->current, *next = r->next;
-
-	r->report = reload_report(before, next);
-	watch_close(&m->watch);
-	start_steering(before, next);
-	generation_start_listening(next, before);
-	generation_follow_endpoints(m, next);
-	before->state = GENERATION_LEAVING;
-	next->state = GENERATION_SERVING;
-	m->current = next;
-	r->next = NULL;
-	r->before = before;
-	r->state = RELOAD_HANDING;
-	before->moved_before = generation_moved(before);
-	supervisor_retire(&before->workers);
-	log_set_level(next->config->log.level);
-	for (unsigned i = 0; i < STEER_MAX_SLOTS; i++)
-		__atomic_store_n(&m->owners[i], next->number, __ATOMIC_RELEASE);
-	for (unsigned i = 0; i < before->worker_count; i++)
-		order_to_leave(before, next, i);
-	generation_release(before, next, next->steer);
-	master_start_watch(m);
-	supervisor_stop(&before->monitor, SIGTERM);
-	loop_timer_start(&m->loop, &before->kill_timer, before->config->timeouts.drain + KILL_AFTER_MS);
-	loop_timer_start(&m->loop, &r->timer, STOP_LIMIT_MS);
-	memset(r->has_stopped, 0, sizeof(r->has_stopped));
-	memset(r->has_moved, 0, sizeof(r->has_moved));
-	for (unsigned i = before->worker_count; i < next->worker_count; i++)
-		master_release_slot(next, i);
-	for (unsigned i = 0; r->before && i < before->worker_count; i++) {
-		if (before->workers.workers[i].pid)
-			continue;
-		reload_on_moved(r, before, i);
-		reload_on_stopped(r, before, i);
-	}
-}
-
 void reload_on_all_ready(struct reload *r, struct generation *g)
 {
 	if (r->state == RELOAD_STARTING && g == r->next)
-		commit(r);
+		reload_hand_over(r);
 }
 
 void reload_on_failed(struct reload *r, struct generation *g, unsigned slot, const char *how)
@@ -375,7 +242,7 @@ static void on_timer(struct timer *t)
 	struct reload *r = container_of(t, struct reload, timer);
 
 	if (r->state == RELOAD_HANDING)
-		on_handing_timer(r);
+		reload_on_hand_timer(r);
 	else if (r->state == RELOAD_STARTING)
 		give_up(r, "the new workers are not ready in time");
 }
@@ -418,7 +285,7 @@ void reload_cancel(struct reload *r)
 	if (r->state == RELOAD_STARTING)
 		give_up(r, why);
 	else if (r->state == RELOAD_HANDING)
-		finish(r);
+		reload_finish(r);
 	answer_error(&r->waiting, why, NULL);
 }
 

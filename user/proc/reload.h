@@ -49,10 +49,16 @@ void reload_fini(struct reload *r);
 
 /* What workers say or do. */
 void reload_on_all_ready(struct reload *r, struct generation *g);
-void reload_on_stopped(struct reload *r, const struct generation *g, unsigned slot);
+void reload_on_stopped(struct reload *r, struct generation *g, unsigned slot);
 void reload_on_moved(struct reload *r, const struct generation *g, unsigned slot);
 /* One of the next generation has died before it served. */
 void reload_on_failed(struct reload *r, struct generation *g, unsigned slot, const char *how);
+
+/* reload_hand.c: the next generation comes into force; the timer of the steps that follow. */
+void reload_hand_over(struct reload *r);
+void reload_on_hand_timer(struct reload *r);
+/* reload.c: it has; who asked is answered. */
+void reload_finish(struct reload *r);
 
 /* reload_report.c */
 /* What cannot change while the server runs stays as it is, with a warning for each; false without memory. */

@@ -107,11 +107,12 @@ static void take_rests(struct worker *w, const struct leave_order *order)
 
 void worker_leave(struct worker *w, const struct leave_order *order)
 {
+	/* Yet another generation: where connections go from now on. */
+	w->heir = order->heir;
 	if (w->is_leaving || w->is_draining)
 		return;
 	lose_slot(w);
 	w->is_leaving = true;
-	w->heir = order->heir;
 	__atomic_store_n(&w->opt->stats->state, WORKER_DRAINING, __ATOMIC_RELAXED);
 	take_rests(w, order);
 	acceptor_close(&w->acceptor);
