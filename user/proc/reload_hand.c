@@ -148,7 +148,8 @@ void reload_hand_over(struct reload *r)
 	order_all_to_leave(m);
 	master_start_watch(m);
 	supervisor_stop(&before->monitor, SIGTERM);
-	loop_timer_start(&m->loop, &before->kill_timer, before->config->timeouts.drain + KILL_AFTER_MS);
+	loop_timer_start(&m->loop, &before->kill_timer,
+			 MAX(before->config->timeouts.drain, LEAVE_MIN_MS) + KILL_AFTER_MS);
 	loop_timer_start(&m->loop, &r->timer, STOP_LIMIT_MS);
 	memset(r->has_stopped, 0, sizeof(r->has_stopped));
 	memset(r->has_moved, 0, sizeof(r->has_moved));

@@ -34,6 +34,8 @@
 #define CHANNEL_REBALANCE 'B'
 
 #define LEAVE_LISTENERS_MAX 256
+/* Whatever the drain limit, connections that can move have this long for it. */
+#define LEAVE_MIN_MS 1000u
 
 struct leave_order {
 	char type;			/* CHANNEL_LEAVE */

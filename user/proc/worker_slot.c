@@ -122,7 +122,7 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	if (order->is_slot_kept)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
 	server_leave(&w->server, give_to_heir, w);
 	worker_stop_if_empty(w);
 }
