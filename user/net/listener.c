@@ -13,9 +13,7 @@ static void close_all(struct listener *l)
 {
 	for (unsigned i = 0; i < l->count; i++)
 		sock_close(l->fds[i]);
-	free(l->fds);
-	l->fds = NULL;
-	l->count = 0;
+	listener_release(l);
 }
 
 static int open_all(struct listener *l, unsigned count, const char **ret_step)
@@ -72,6 +70,57 @@ int listener_open(struct listener *l, const union sock_addr *addr, const struct 
 	else
 		*ret_step = "steer_add_address";
 	return 0;
+}
+
+int listener_take_over(struct listener *l, const struct listener *from, const struct sock_options *opt, unsigned count,
+		       const char **ret_step)
+{
+	*l = *from;
+	l->opt = *opt;
+	l->opt.has_reuseport = from->opt.has_reuseport;
+	*ret_step = "calloc";
+	l->fds = calloc(count, sizeof(*l->fds));
+	if (!l->fds)
+		return -ENOMEM;
+	for (l->count = 0; l->count < count; l->count++) {
+		bool is_old = l->count < from->count;
+		int fd = is_old ? from->fds[l->count] : sock_bind(&l->addr, &l->opt, ret_step);
+
+		if (fd < 0) {
+			listener_close_apart(l, from);
+			listener_release(l);
+			return fd;
+		}
+		l->fds[l->count] = fd;
+	}
+	return 0;
+}
+
+int listener_start_rest(struct listener *l, const struct listener *from)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < l->count && !err; i++) {
+		if (i >= from->count)
+			err = sock_start_listening(l->fds[i], &l->opt);
+		else if (memcmp(&l->opt, &from->opt, sizeof(l->opt)) != 0)
+			err = sock_change_options(l->fds[i], &l->opt);
+	}
+	return err;
+}
+
+void listener_close_apart(const struct listener *l, const struct listener *keep)
+{
+	for (unsigned i = keep ? keep->count : 0; i < l->count; i++)
+		if (l->fds[i] >= 0)
+			sock_close(l->fds[i]);
+}
+
+void listener_release(struct listener *l)
+{
+	free(l->fds);
+	l->fds = NULL;
+	l->count = 0;
 }
 
 void listener_keep_only(struct listener *l, unsigned slot)

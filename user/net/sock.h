@@ -61,6 +61,13 @@ struct sock_options {
  * An option an older kernel does not know is skipped only for busy_poll and fastopen.
  */
 int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+/* The same in two steps: nobody can connect before the second. */
+int sock_bind(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+int sock_start_listening(int fd, const struct sock_options *opt);
+/* Other options for a socket that listens already, its backlog too; connections accepted later have them.  0 or -errno. */
+int sock_change_options(int fd, const struct sock_options *opt);
+/* Those fixed at the bind, or not to be taken back, must be the same. */
+bool sock_can_change_options(const struct sock_options *from, const struct sock_options *to);
 int sock_local_addr(int fd, union sock_addr *ret_addr);
 /*
  * A non-blocking, close-on-exec stream socket on its way to `addr`: TCP (with TCP_NODELAY) or Unix.  The descriptor, which
