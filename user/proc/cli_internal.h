@@ -100,6 +100,17 @@ struct config *cli_config_load(struct cli *cli);
  */
 int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer);
 
+/* cli_action.c */
+struct cli_action {
+	const char *name, *operands, *summary;	/* operands: "SLOT N" or "" */
+	int operand_count;
+	json_t *(*ask)(struct cli *cli);	/* the question; NULL: the fault is printed */
+	int (*print)(struct cli *cli, const json_t *answer);	/* CLI_OK, or CLI_FAILURE with the fault printed */
+};
+void cli_actions_print(const struct cli_action *actions, size_t count, FILE *out);
+/* The action that the first operand names; without one the first of the table. */
+int cli_actions_run(struct cli *cli, const struct cli_action *actions, size_t count);
+
 /* top.c */
 int cli_do_top(struct cli *cli);
 

@@ -4,52 +4,34 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/suggest.h"
 #include "proc/cli_internal.h"
 
-static const struct action {
-	const char *name, *operands, *summary;
-	int operand_count;
-} actions[] = {
-	{"show", "", "every server and how it stands (the default)", 0},
-	{"drain", "NAME SERVER", "no new requests for a server; those under way end", 2},
-	{"undrain", "NAME SERVER", "back into use", 2},
+static json_t *ask_show(struct cli *cli);
+static json_t *ask_server(struct cli *cli);
+static int print_answer(struct cli *cli, const json_t *answer);
+
+static const struct cli_action actions[] = {
+	{"show", "", "every server and how it stands (the default)", 0, ask_show, print_answer},
+	{"drain", "NAME SERVER", "no new requests for a server; those under way end", 2, ask_server,
+	 print_answer},
+	{"undrain", "NAME SERVER", "back into use", 2, ask_server, print_answer},
 };
 
 void cli_upstream_print_actions(FILE *out)
 {
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
-		fprintf(out, "  %-9s %-12s %s\n", actions[i].name, actions[i].operands,
-			actions[i].summary);
-	fputc('\n', out);
+	cli_actions_print(actions, ARRAY_LEN(actions), out);
 }
 
-static const struct action *find_action(struct cli *cli, const char *name)
+static json_t *ask_show(struct cli *cli)
 {
-	struct suggest near;
-
-	suggest_init(&near, name);
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-		if (strcmp(actions[i].name, name) == 0)
-			return &actions[i];
-		suggest_offer(&near, actions[i].name);
-	}
-	if (near.best)
-		cli_usage(cli, "unknown action '%s', did you mean '%s'?", name, near.best);
-	else
-		cli_usage(cli, "unknown action '%s'", name);
-	return NULL;
+	return json_pack("{s:s, s:s}", "command", "upstream", "action", "show");
 }
 
-/* NULL: the fault is printed. */
-static json_t *make_question(struct cli *cli, const struct action *action)
+static json_t *ask_server(struct cli *cli)
 {
-	json_t *question;
+	json_t *question = json_pack("{s:s, s:s, s:s, s:s}", "command", "upstream", "action", cli->operands[0],
+				     "upstream", cli->operands[1], "server", cli->operands[2]);
 
-	if (action->operand_count == 0)
-		return json_pack("{s:s, s:s}", "command", "upstream", "action", action->name);
-	question = json_pack("{s:s, s:s, s:s, s:s}", "command", "upstream", "action", action->name,
-			     "upstream", cli->operands[1], "server", cli->operands[2]);
 	if (!question)
 		cli_usage(cli, "the name of the upstream or the server is not UTF-8");
 	return question;
@@ -140,25 +122,5 @@ static int print_answer(struct cli *cli, const json_t *answer)
 
 int cli_do_upstream(struct cli *cli)
 {
-	const char *name = cli->operand_count ? cli->operands[0] : "show";
-	const struct action *action = find_action(cli, name);
-	json_t *question, *answer = NULL;
-	int status;
-
-	if (!action)
-		return CLI_USAGE;
-	if (cli->operand_count - 1 < action->operand_count && action->operand_count)
-		return cli_usage(cli, "%s wants %s", action->name, action->operands);
-	if (cli->operand_count - 1 > action->operand_count)
-		return cli_usage(cli, "unexpected argument '%s'",
-				 cli->operands[action->operand_count + 1]);
-	question = make_question(cli, action);
-	if (!question)
-		return CLI_USAGE;
-	status = cli_exchange(cli, question, &answer);
-	if (status == CLI_OK)
-		status = print_answer(cli, answer);
-	json_decref(question);
-	json_decref(answer);
-	return status;
+	return cli_actions_run(cli, actions, ARRAY_LEN(actions));
 }
