@@ -64,9 +64,10 @@ def test_least():
     """While one is busy with slow requests, the others get the rest."""
     with several(2, keys={"balance": "least"}) as (address, backends, _):
         slow = [Client(address) for _ in range(4)]
-        for c in slow:
-            c.send(request("/slow?ms=700"))
-        wait_for(lambda: sum(len(b.heads) for b in backends) == 4, "they are under way")
+        # One after the other: two workers that choose in the same instant see the same counts.
+        for i, c in enumerate(slow):
+            c.send(request("/slow?ms=2000"))
+            wait_for(lambda: sum(len(b.heads) for b in backends) == i + 1, "it is under way")
         assert [len(b.heads) for b in backends] == [2, 2], "the busy ones are shared by all workers"
         for c in slow:
             c.close()
