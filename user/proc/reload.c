@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "proc/json_text.h"
 #include "proc/master_internal.h"
 
 /* New workers have nothing to wait for: one that is not ready by then hangs. */
@@ -23,22 +24,6 @@ static void answer_all(struct reload_askers *a, json_t *answer)
 		ctl_reply(a->requests[i], json_incref(answer));
 	json_decref(answer);
 	a->count = 0;
-}
-
-/* JSON is UTF-8, a configuration need not be: other bytes show as '?'. */
-static json_t *json_text(const char *s)
-{
-	json_t *value = json_string(s);
-	char *copy = value ? NULL : strdup(s);
-
-	if (value || !copy)
-		return value;
-	for (char *c = copy; *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	value = json_string(copy);
-	free(copy);
-	return value;
 }
 
 /* `details`: what goes before the error, as it is to be shown; NULL or "": nothing. */

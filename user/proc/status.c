@@ -5,11 +5,11 @@
  */
 #include "proc/status.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/json_text.h"
 #include "proc/stats.h"
 #include "proc/upstream_report.h"
 
@@ -36,27 +36,6 @@ static void fill(struct filler *f, const char *name, json_t *value)
 static void fill_u64(struct filler *f, const char *name, uint64_t value)
 {
 	fill(f, name, json_integer((json_int_t)value));
-}
-
-/* File names need not be UTF-8, JSON must be: other bytes show as '?'.  NULL becomes null. */
-static json_t *text(const char *s)
-{
-	json_t *value;
-	char *copy;
-
-	if (!s)
-		return json_null();
-	value = json_string(s);
-	if (value)
-		return value;
-	copy = strdup(s);
-	for (char *c = copy; c && *c; c++) {
-		if (*c & 0x80)
-			*c = '?';
-	}
-	value = copy ? json_string(copy) : NULL;
-	free(copy);
-	return value;
 }
 
 static json_t *fill_end(struct filler *f)
@@ -247,12 +226,12 @@ static json_t *steering(const struct status_steering *st, const char *pin)
 	struct filler f = fill_new();
 	uint64_t runs;
 
-	fill(&f, "policy", text(st->policy));
+	fill(&f, "policy", json_text(st->policy));
 	fill(&f, "active", json_boolean(st->is_active));
-	fill(&f, "why", text(st->is_active ? NULL : st->why));
+	fill(&f, "why", json_text(st->is_active ? NULL : st->why));
 	fill(&f, "can_migrate", json_boolean(st->can_migrate));
-	fill(&f, "pin", text(st->is_active && !st->pin_error ? pin : NULL));
-	fill(&f, "pin_error", text(st->pin_error));
+	fill(&f, "pin", json_text(st->is_active && !st->pin_error ? pin : NULL));
+	fill(&f, "pin_error", json_text(st->pin_error));
 	fill(&f, "verdicts", verdicts(&st->verdicts, &runs));
 	fill_u64(&f, "runs", runs);
 	fill_u64(&f, "program_runs", st->program_runs);
@@ -290,7 +269,7 @@ static json_t *sandbox(const struct status_source *src, unsigned slot_count)
 	fill_u64(&f, "landlock", s && (bits & CONFINED_LANDLOCK) ? (uint64_t)s->landlock_abi : 0);
 	fill(&f, "no_new_privs", json_boolean(bits & CONFINED_NO_NEW_PRIVS));
 	fill_u64(&f, "refused", refused);
-	fill(&f, "why", text(s ? sandbox_why(s) : NULL));
+	fill(&f, "why", json_text(s ? sandbox_why(s) : NULL));
 	return fill_end(&f);
 }
 
@@ -302,7 +281,7 @@ static json_t *listens(const struct listener *l, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		struct filler f = fill_new();
 
-		fill(&f, "address", text(sock_addr_print(&l[i].addr, address)));
+		fill(&f, "address", json_text(sock_addr_print(&l[i].addr, address)));
 		fill(&f, "steered", json_boolean(l[i].is_steered));
 		if (json_array_append_new(list, fill_end(&f)) < 0) {
 			json_decref(list);
@@ -317,13 +296,13 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	struct filler f = fill_new();
 	uint64_t up_ns = src->now_ns > src->started_ns ? src->now_ns - src->started_ns : 0;
 
-	fill(&f, "version", text(src->version));
+	fill(&f, "version", json_text(src->version));
 	fill_u64(&f, "pid", src->pid);
 	fill_u64(&f, "uptime_s", up_ns / NS_PER_SEC);
 	fill_u64(&f, "generation", src->generation);
-	fill(&f, "state", text(src->state));
-	fill(&f, "config", text(src->config));
-	fill(&f, "control", text(src->control));
+	fill(&f, "state", json_text(src->state));
+	fill(&f, "config", json_text(src->config));
+	fill(&f, "control", json_text(src->control));
 	fill_workers(&f, src, st);
 	fill(&f, "steering", steering(st, src->pin));
 	fill(&f, "sandbox", sandbox(src, st->slot_count));

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "net/sock.h"
+#include "proc/json_text.h"
 
 /* Counters of the workers, shown as their sum; several fields may make one name. */
 struct counter {
@@ -47,22 +48,6 @@ static void add_number(json_t *row, const char *name, uint64_t value)
 	json_int_t before = json_integer_value(json_object_get(row, name));
 
 	json_object_set_new(row, name, json_integer(before + (json_int_t)value));
-}
-
-/* A path of a socket need not be UTF-8, JSON must be: other bytes show as '?'. */
-static json_t *json_text(const char *s)
-{
-	json_t *value = json_string(s);
-	char *copy = value ? NULL : strdup(s);
-
-	if (value || !copy)
-		return value;
-	for (char *c = copy; *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	value = json_string(copy);
-	free(copy);
-	return value;
 }
 
 static const char *balance_name(enum upstream_balance balance)
