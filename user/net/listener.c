@@ -6,6 +6,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,30 @@ static void close_all(struct listener *l)
 	l->count = 0;
 }
 
+/* Of a user who is not ours, or at a port that is not for us. */
+static bool may_not_join(int err)
+{
+	return err == -EADDRINUSE || err == -EACCES || err == -EPERM;
+}
+
+static int open_next(struct listener *l, bool is_inherited, const char **ret_step)
+{
+	int fd = l->is_shared ? -EADDRINUSE : sock_listen(&l->addr, &l->opt, ret_step);
+
+	if (fd >= 0 || !is_inherited || !may_not_join(fd))
+		return fd;
+	l->is_shared = true;
+	*ret_step = "fcntl";
+	fd = fcntl(l->fds[0], F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_all(struct listener *l, unsigned count, const char **ret_step)
 {
+	bool is_inherited = l->count > 0;
+
 	for (; l->count < count; l->count++) {
-		int fd = sock_listen(&l->addr, &l->opt, ret_step);
+		int fd = open_next(l, is_inherited, ret_step);
 
 		if (fd < 0)
 			return fd;
@@ -39,11 +60,9 @@ static int open_all(struct listener *l, unsigned count, const char **ret_step)
 	return 0;
 }
 
-int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
-		  unsigned count, struct steer *steer, const char **ret_step)
+static int prepare(struct listener *l, const union sock_addr *addr, const struct sock_options *opt, unsigned count,
+		   const char **ret_step)
 {
-	int r;
-
 	memset(l, 0, sizeof(*l));
 	*ret_step = NULL;
 	if (count == 0) {
@@ -52,13 +71,17 @@ int listener_open(struct listener *l, const union sock_addr *addr, const struct 
 	}
 	l->addr = *addr;
 	l->opt = *opt;
-	l->opt.has_reuseport = opt->has_reuseport || count > 1 || steer;
 	l->fds = calloc(count, sizeof(*l->fds));
-	if (!l->fds) {
-		*ret_step = "calloc";
-		return -ENOMEM;
-	}
-	r = open_all(l, count, ret_step);
+	if (l->fds)
+		return 0;
+	*ret_step = "calloc";
+	return -ENOMEM;
+}
+
+static int finish(struct listener *l, unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = open_all(l, count, ret_step);
+
 	if (r) {
 		close_all(l);
 		return r;
@@ -66,12 +89,45 @@ int listener_open(struct listener *l, const union sock_addr *addr, const struct 
 	*ret_step = NULL;
 	if (!steer || !steer_is_active(steer))
 		return 0;
+	if (l->is_shared) {
+		*ret_step = "one inherited socket for all workers";
+		return 0;
+	}
 	/* The kernel's hash serves the group just as well: a refusal is told, not fatal. */
 	if (steer_add_address(steer, l->fds, &l->steer_id) == 0)
 		l->is_steered = true;
 	else
 		*ret_step = "steer_add_address";
 	return 0;
+}
+
+int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
+		  unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = prepare(l, addr, opt, count, ret_step);
+
+	if (r)
+		return r;
+	l->opt.has_reuseport = opt->has_reuseport || count > 1 || steer;
+	return finish(l, count, steer, ret_step);
+}
+
+int listener_open_inherited(struct listener *l, int fd, const union sock_addr *addr, const struct sock_options *opt,
+			    unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = prepare(l, addr, opt, count, ret_step);
+
+	if (r) {
+		sock_close(fd);
+		return r;
+	}
+	l->opt.has_reuseport = true;
+	l->fds[l->count++] = fd;
+	r = sock_adopt(fd, &l->opt, ret_step);
+	if (!r)
+		return finish(l, count, steer, ret_step);
+	close_all(l);
+	return r;
 }
 
 void listener_keep_only(struct listener *l, unsigned slot)

@@ -116,6 +116,24 @@ fail:
 	return r;
 }
 
+int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step)
+{
+	int backlog = opt->backlog > 0 ? opt->backlog : DEFAULT_BACKLOG;
+	int flags = fcntl(fd, F_GETFL);
+	int r;
+
+	*ret_step = "fcntl";
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	/* As of IPv4, since whether IPv6 alone was meant was decided at bind(). */
+	r = set_before_bind(fd, AF_INET, opt, ret_step);
+	if (r)
+		return r;
+	/* Of a socket that listens already this changes the length of its queue. */
+	*ret_step = "listen";
+	return listen(fd, backlog) ? -errno : 0;
+}
+
 int sock_local_addr(int fd, union sock_addr *ret_addr)
 {
 	socklen_t len = sizeof(*ret_addr);

@@ -61,6 +61,11 @@ struct sock_options {
  * An option an older kernel does not know is skipped only for busy_poll and fastopen.
  */
 int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+/*
+ * Makes a listening socket that somebody else opened into one of ours: the options as far as they can still be set, and
+ * SO_REUSEPORT, which lets siblings join it.  0 or -errno with *ret_step as above; the descriptor stays the caller's.
+ */
+int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step);
 int sock_local_addr(int fd, union sock_addr *ret_addr);
 /*
  * A non-blocking, close-on-exec stream socket on its way to `addr`: TCP (with TCP_NODELAY) or Unix.  The descriptor, which

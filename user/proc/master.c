@@ -21,8 +21,10 @@ void master_stop(struct master *m, bool is_hard)
 {
 	uint64_t limit_ms = is_hard ? 0 : m->config->timeouts.drain;
 
-	if (m->state != MASTER_STOPPING)
+	if (m->state != MASTER_STOPPING) {
 		log_info("stopping%s", is_hard ? " at once" : ", connections have their time to end");
+		service_stopping(&m->service);
+	}
 	m->state = MASTER_STOPPING;
 	watch_close(&m->watch);
 	/* Before the signals: each worker then takes what waits at its socket and is the last to close it. */
@@ -68,6 +70,8 @@ static void on_signal(struct io *io, uint32_t events)
 			break;
 		case SIGHUP:
 			log_warn("SIGHUP: this version cannot reload; nothing has changed");
+			service_reloading(&m->service);
+			service_ready(&m->service, "Serving; this version cannot reload");
 			break;
 		}
 	}
@@ -131,6 +135,7 @@ void master_abandon(struct master *m)
 {
 	watch_abandon(&m->watch);
 	ctl_abandon(m->ctl);
+	service_abandon(&m->service);
 	steer_disown(m->steer);
 	close(m->signals.fd);
 	close(m->loop.epfd);
@@ -168,6 +173,15 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	return worker_run(&opt);
 }
 
+static void tell_ready(struct master *m)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "Serving with %u workers; %s", m->worker_count,
+		 steer_is_active(m->steer) ? "the kernel steers" : "no steering");
+	service_ready(&m->service, text);
+}
+
 static void announce(const struct master *m)
 {
 	char text[SOCK_ADDR_TEXT];
@@ -190,6 +204,7 @@ static void on_worker_ready(void *owner, unsigned slot, bool all_ready)
 	if (all_ready && m->state == MASTER_STARTING) {
 		m->state = MASTER_SERVING;
 		announce(m);
+		tell_ready(m);
 	} else if (m->state == MASTER_SERVING) {
 		log_info("worker %u serves again", slot);
 	}
@@ -286,6 +301,14 @@ static void answer_stop(struct master *m)
 	m->stop_request_count = 0;
 }
 
+/* One that stops has its limits elsewhere; without a watch nobody can say. */
+static bool is_moving(void *owner, uint64_t within_ns)
+{
+	struct master *m = owner;
+
+	return m->state != MASTER_SERVING || !m->watch.slots || watch_is_moving(&m->watch, within_ns);
+}
+
 int master_run(const struct config *config)
 {
 	static struct master master;	/* reachable for leak checkers, in the workers too */
@@ -297,13 +320,17 @@ int master_run(const struct config *config)
 	*m = (struct master){ .config = config, .log_fd = -1, .started_ns = clock_ns() };
 	timer_init(&m->tick, on_tick);
 	timer_init(&m->kill_timer, on_kill_timer);
-	err = loop_init(&m->loop);
+	/* Before anything else has its numbers of descriptors. */
+	err = inherit_open(&m->inherited);
+	if (!err)
+		err = loop_init(&m->loop);
 	if (!err)
 		err = open_signals(m);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
 		return 1;
 	}
+	service_start(&m->service, &m->loop, is_moving, m);
 	err = master_open(m);
 	if (!err) {
 		err = serve(m);
@@ -316,6 +343,7 @@ int master_run(const struct config *config)
 	if (!err)
 		answer_stop(m);
 	master_close(m);
+	service_stop(&m->service);
 	loop_remove(&m->loop, &m->signals);
 	close(m->signals.fd);
 	loop_fini(&m->loop);

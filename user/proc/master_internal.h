@@ -4,6 +4,7 @@
 #define SLUICE_PROC_MASTER_INTERNAL_H
 
 #include "app/upstream_table.h"
+#include "net/inherit.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "proc/cpus.h"
@@ -13,6 +14,7 @@
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
 #include "proc/sandbox.h"
+#include "proc/service.h"
 #include "proc/supervisor.h"
 #include "proc/watch.h"
 #include "stats_shm.h"
@@ -32,6 +34,8 @@ struct master {
 	struct cpus cpus;
 	struct identity identity;
 	struct sandbox sandbox;
+	struct service service;		/* systemd, say */
+	struct inherited inherited;	/* sockets from there, until they are taken */
 	struct loop loop;
 	struct steer *steer;
 	struct listener *listeners;

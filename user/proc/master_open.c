@@ -63,7 +63,10 @@ static int open_listener(struct master *m, const struct config_listen *conf)
 {
 	struct listener *l = &m->listeners[m->listener_count];
 	const char *step = NULL;
-	int err = listener_open(l, &conf->addr, &conf->sock, m->worker_count, m->steer, &step);
+	int fd = inherit_take(&m->inherited, &conf->addr);
+	int err = fd < 0 ? listener_open(l, &conf->addr, &conf->sock, m->worker_count, m->steer, &step)
+			 : listener_open_inherited(l, fd, &conf->addr, &conf->sock, m->worker_count, m->steer,
+						   &step);
 
 	if (err) {
 		if (conf->place.file)
@@ -86,6 +89,21 @@ static int open_listener(struct master *m, const struct config_listen *conf)
 	return 0;
 }
 
+static void tell_untaken(const struct inherited *in)
+{
+	char text[SOCK_ADDR_TEXT];
+
+	for (unsigned i = 0; i < in->count; i++) {
+		const struct inherited_sock *s = &in->socks[i];
+
+		if (s->fd >= 0 && s->is_listening)
+			log_warn("the service manager passed a socket for '%s', which is no listen address here",
+				 sock_addr_print(&s->addr, text));
+		else if (s->fd >= 0)
+			log_warn("descriptor %d from the service manager is no listening TCP socket", s->fd);
+	}
+}
+
 static int open_listeners(struct master *m)
 {
 	int err = 0;
@@ -95,6 +113,9 @@ static int open_listeners(struct master *m)
 		return -ENOMEM;
 	for (unsigned i = 0; i < m->config->listen_count && !err; i++)
 		err = open_listener(m, &m->config->listens[i]);
+	if (!err)
+		tell_untaken(&m->inherited);
+	inherit_close(&m->inherited);
 	return err;
 }
 
@@ -212,6 +233,7 @@ void master_close(struct master *m)
 	free(m->listeners);
 	m->listeners = NULL;
 	m->listener_count = 0;
+	inherit_close(&m->inherited);
 	inboxes_close(&m->inboxes);
 	steer_close(m->steer);
 	m->steer = NULL;
