@@ -321,6 +321,48 @@ static char *printed(const json_t *status)
 	return text;
 }
 
+/* Only what all workers have that serve: one that is down, or has not entered yet, says nothing. */
+static void status__says_what_confines_the_workers(void **state)
+{
+	const struct sandbox sandbox = { .mode = SANDBOX_STRICT, .has_seccomp = true, .landlock_abi = 4 };
+	const struct sandbox half = { .mode = SANDBOX_AUTO, .has_seccomp = true };
+	struct made_up m;
+	char *text;
+	json_t *s, *b;
+
+	make_up(&m);
+	m.source.sandbox = &sandbox;
+	m.stats[0].confined = CONFINED_NO_NEW_PRIVS | CONFINED_SECCOMP | CONFINED_LANDLOCK;
+	s = status_json(&m.source, &m.steering);
+	b = json_object_get(s, "sandbox");
+	assert_string_equal(string_at(b, "mode"), "strict");
+	assert_true(json_is_true(json_object_get(b, "seccomp")));
+	assert_true(json_is_true(json_object_get(b, "no_new_privs")));
+	assert_int_equal(number_at(b, "landlock"), 4);
+	assert_int_equal(number_at(b, "refused"), 0);
+	assert_true(json_is_null(json_object_get(b, "why")));
+	text = printed(s);
+	assert_null(strstr(text, "sandbox"));
+	free(text);
+	json_decref(s);
+
+	m.source.sandbox = &half;
+	m.stats[1].state = WORKER_RUNNING;
+	m.stats[1].confined = CONFINED_NO_NEW_PRIVS;
+	m.stats[1].sandbox_refused = 3;
+	s = status_json(&m.source, &m.steering);
+	b = json_object_get(s, "sandbox");
+	assert_true(json_is_false(json_object_get(b, "seccomp")));
+	assert_int_equal(number_at(b, "landlock"), 0);
+	assert_int_equal(number_at(b, "refused"), 3);
+	assert_non_null(strstr(string_at(b, "why"), "no Landlock"));
+	text = printed(s);
+	assert_non_null(strstr(text, "sandbox  auto - this kernel has no Landlock"));
+	assert_non_null(strstr(text, "3 system calls refused"));
+	free(text);
+	json_decref(s);
+}
+
 static void assert_narrow(const char *text)
 {
 	while (*text) {
@@ -443,6 +485,7 @@ int main(void)
 		cmocka_unit_test(status__totals_are_the_sums),
 		cmocka_unit_test(status__verdicts_sum_to_the_runs),
 		cmocka_unit_test(status__says_why_nothing_steers),
+		cmocka_unit_test(status__says_what_confines_the_workers),
 		cmocka_unit_test(status__bears_odd_input),
 		cmocka_unit_test(status__fits_one_line_of_the_protocol),
 		cmocka_unit_test(status__prints_a_table),
