@@ -7,6 +7,10 @@
  *      with "buckets":true each worker's latency_us has "buckets" too
  *   -> {"command":"stop"}              <- {"ok":true}      sent when the last worker has left, just before the exit;
  *                                         the end of the connection then says that pins and sockets are gone too
+ *   -> {"command":"reload"}            <- {"ok":true,"reload":{"generation":2,"took_ms":...,"listen":{"added":[],
+ *                                         "removed":[]},"workers":{"before":2,"after":4},"moved":...,...}}
+ *                                         sent when the new workers serve and connections have moved; or
+ *                                         {"ok":false,"error":"2 errors in 'FILE'","details":"FILE:1: error: ...\n"}
  *   -> {"command":"steer"}             <- {"ok":true,"steer":{"policy":...,"slots":[...]}}   the object of
  *                                         `sluice steer --json`; with one of these, the state after it:
  *      "change":"policy","policy":NAME | "change":"weight","slot":N,"weight":N |

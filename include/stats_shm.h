@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The statistics segment: anonymous shared memory made by the master before it forks; one block for each slot, written
- * only by the worker of that slot, read by the master.  Counters only grow over the life of the server (a successor
- * goes on counting where its predecessor stopped), so readers may compute rates.
+ * The statistics segment: anonymous shared memory made by the master before it forks; each generation has one with a
+ * block for each of its slots, written only by the worker of that slot, read by the master.  A worker that follows one
+ * that died goes on counting where that stopped.  What the master shows of a slot is the sum over all generations, those
+ * that are gone included: it only grows over the life of the server, so readers may compute rates.
  */
 #ifndef SLUICE_STATS_SHM_H
 #define SLUICE_STATS_SHM_H
@@ -60,6 +61,7 @@ struct stats_block {
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */
 	uint32_t confined;			/* CONFINED_... of the worker that runs */
+	uint32_t connections;			/* open at this worker, at the end of its last turn */
 	struct hist latency_us;			/* of answered requests: first byte read to reply complete */
 } __attribute__((aligned(64)));
 

@@ -94,8 +94,11 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return "Linux %s, %d x %s" % (
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+        congestion = f.read().strip()  # what paces (bbr) costs a timer for each burst, on the loopback too
+    return "Linux %s, %d x %s, tcp %s" % (
         os.uname().release,
         len(os.sched_getaffinity(0)),
         model or os.uname().machine,
+        congestion,
     )

@@ -252,6 +252,16 @@ frontend f
         return [need_tool("haproxy"), "-db", "-q", "-f", self.config]
 
 
+class HaproxyMaster(Haproxy):
+    """With a master process, which takes SIGUSR2 for a reload and hands its sockets to the new worker."""
+
+    def text(self):
+        return super().text().replace("global\n", "global\n\thard-stop-after 10s\n", 1)
+
+    def command(self):
+        return [need_tool("haproxy"), "-W", "-db", "-q", "-f", self.config]
+
+
 def haproxy_queues():
     """Which settings of tune.listener.multi-queue this HAProxy has: `fair` came with 2.9."""
     m = re.search(r"version (\d+)\.(\d+)", output_of("haproxy", "-v"))

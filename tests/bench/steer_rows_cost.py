@@ -293,7 +293,6 @@ def row_15(options):
         with Server(workers=4, steering=REQUIRED) as server:
             values = [uncounted(server, 1) for _ in range(options.repeat(10, 5))]
             runs, table = program_stats(server)[0], server.status()["steering"]["verdicts"]
-            server.known_pids.clear()
     yield Figure(
         15,
         "sum of verdicts - runs of the program",

@@ -11,7 +11,8 @@ import test_stall
 from common import need_tool
 from figures import Figure
 from harness import Client, Server, Skip, wait_for
-from steer_peers import Load, MapMemory, Slots, holders, run_load
+from load import KeptLoad
+from steer_peers import HaproxyMaster, Load, MapMemory, Nginx, Slots, holders, run_load
 
 REQUIRED = {"required": True}
 
@@ -19,16 +20,74 @@ REQUIRED = {"required": True}
 # --- 5, 6: reload, crash ---
 
 
+KEPT = {"rate": 500, "connections": 100}
+
+
+@contextlib.contextmanager
+def reloading_sluice():
+    """(port, reload): a reload has taken place when the call returns."""
+
+    def reload():
+        done = server.cli("reload")
+        assert done.returncode == 0, done.stderr
+
+    with Server(workers=4, steering=REQUIRED) as server:
+        yield server.address()[1], reload
+        # Nothing is lost that clients do not see either: who is counted is there.
+        server.wait_live(0)
+        server.known_pids.clear()
+
+
+@contextlib.contextmanager
+def reloading_peer(peer, number):
+    """The same by a signal; only the log would tell when such a reload has taken place."""
+    with peer:
+        yield peer.port, lambda: peer.proc.send_signal(number)
+
+
+def reload_under_load(server, reloads, pause, rate):
+    """New connections at `rate` a second and kept ones beside them; what clients see while the server reloads."""
+    with server as (port, reload):
+        seconds = reloads * pause + 1
+        kept = KeptLoad(("127.0.0.1", port), KEPT["rate"], seconds, KEPT["connections"])
+        with Load(port, rate, seconds) as load:
+            time.sleep(0.5)  # load of its own accord
+            due = time.monotonic()
+            for _ in range(reloads):
+                reload()
+                due += pause
+                time.sleep(max(0, due - time.monotonic()))
+            return load.result(), kept.result()
+
+
 def row_5(options):
-    """1,000 reloads under load."""
-    yield Figure(
-        5,
-        "connections reset or refused over 1,000 reloads under load",
-        ("=", 0),
-        [],
-        form="%.0f",
-        note="not built (issue 5)",
-    )
+    """Reloads under load, the same for all: new connections, and kept ones with a request now and then."""
+    reloads, pause, rate = options.pick(1000, 30), options.pick(0.2, 0.3), options.pick(5000, 1500)
+    servers = {
+        "sluice": lambda: reloading_sluice(),
+        "nginx reuseport": lambda: reloading_peer(Nginx(4, True), signal.SIGHUP),
+        "haproxy": lambda: reloading_peer(HaproxyMaster(4, "on"), signal.SIGUSR2),
+    }
+    fresh, kept, closed, notes = {}, {}, {}, []
+    for name, make in servers.items():
+        new, old = reload_under_load(make(), reloads, pause, rate)
+        fresh[name], kept[name] = [new["failed"]], [len(old["failed"])]
+        closed[name] = [old["idle_closed"] + old["closes"]]
+        notes.append("%s %d and %d" % (name, new["made"], old["requests"]))
+    for what, seen, target in (
+        ("%d reloads at %d conn/s: new connections failed" % (reloads, rate), fresh, ("=", 0)),
+        ("  requests failed on kept connections, %d a second" % KEPT["rate"], kept, ("=", 0)),
+        ("  kept connections closed", closed, None),
+    ):
+        yield Figure(
+            5,
+            what,
+            target,
+            seen["sluice"],
+            form="%.0f",
+            peers={name: values for name, values in seen.items() if name != "sluice"},
+            note="connections and requests made: " + ", ".join(notes) if target else "",
+        ).worst_counts()
 
 
 def crash_once(server, slot, rate):
@@ -59,7 +118,6 @@ def row_6(options):
         steering = dict(REQUIRED, policy=policy, stall="off")
         with Server(workers=4, steering=steering) as server:
             got[policy] = [crash_once(server, i % 4, rate) for i in range(rounds)]
-            server.known_pids.clear()
     queued = {policy: [g["queued"] for g in seen] for policy, seen in got.items()}
     yield Figure(
         6,

@@ -240,7 +240,6 @@ class Server:
         self.proc = None
         self.pass_fds = ()
         self.expected_exit = 0
-        self.known_pids = set()
         self.text = (
             config
             if config is not None
@@ -318,7 +317,6 @@ class Server:
         except AssertionError:
             self.abandon()
             raise
-        self.known_pids = {w["pid"] for w in status["workers"]}
         self.first_pids = {w["slot"]: w["pid"] for w in status["workers"]}
         return self
 
@@ -366,7 +364,6 @@ class Server:
         answer = self.ask({"command": "status"})
         if not answer.get("ok"):
             raise AssertionError("status refused: %r" % answer)
-        self.known_pids.update(w["pid"] for w in answer["status"]["workers"] if w["pid"])
         return answer["status"]
 
     def cli(self, *words, timeout=60):
@@ -455,7 +452,7 @@ class Server:
         return took
 
     def assert_gone(self, session, has_pins=False):
-        left = [p for p in self.known_pids | set(session_pids(session)) if is_alive(p)]
+        left = [p for p in session_pids(session) if is_alive(p)]
         assert not left, "processes left behind: %s" % left
         if self.pin and not has_pins:
             assert not os.path.exists(self.pin), "pins left: %s" % os.listdir(self.pin)

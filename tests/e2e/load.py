@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An open loop of short connections, and the pinned map of slots as a program sees it."""
+"""Open loops of short and of kept connections, and the pinned map of slots as a program sees it."""
 import ctypes
 import mmap
 import os
@@ -76,6 +76,150 @@ def run_load(address, rate, start, seconds, out):
     done += [(began, None, "no answer", delay) for _, began, delay in waiting.values()]
     with os.fdopen(out, "wb") as f:
         pickle.dump(done, f)
+
+
+class Kept:
+    """One kept connection: idle, or with a request on its way."""
+
+    LINE = b"GET /hello HTTP/1.1\r\nHost: t\r\n\r\n"
+
+    def __init__(self, address):
+        self.sock = socket.create_connection(address, 10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+        self.data, self.is_busy = b"", False
+
+    def ask(self):
+        self.data, self.is_busy = b"", True
+        self.sock.send(self.LINE)
+
+    def hear(self):
+        """True when the answer is complete; an exception when there is none."""
+        piece = self.sock.recv(4096)
+        if not piece:
+            raise OSError("closed without an answer" if self.is_busy else "closed while idle")
+        self.data += piece
+        head, sep, body = self.data.partition(b"\r\n\r\n")
+        if not sep:
+            return False
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise OSError("status %r" % head[:30])
+        length = head.lower().partition(b"content-length: ")[2].split(b"\r")[0]
+        if len(body) < int(length):
+            return False
+        self.is_busy = False
+        return True
+
+    def says_close(self):
+        return b"connection: close" in self.data.lower()
+
+
+class Crowd:
+    """Kept connections that take turns; what happens to them is counted."""
+
+    def __init__(self, address, count):
+        self.address = address
+        self.poll = select.epoll()
+        self.by_fd, self.idle = {}, []
+        self.seen = {"requests": 0, "answers": 0, "closes": 0, "idle_closed": 0, "failed": []}
+        for _ in range(count):
+            self.add()
+
+    def add(self):
+        try:
+            c = Kept(self.address)
+        except OSError as e:
+            self.seen["failed"].append("connect: %s" % e)
+            return
+        self.by_fd[c.sock.fileno()] = c
+        self.poll.register(c.sock.fileno(), select.EPOLLIN)
+        self.idle.append(c)
+
+    def drop(self, c, why):
+        """A client that finds its connection closed while it waits just makes another; a lost request is a failure."""
+        if c.is_busy:
+            self.seen["failed"].append(why)
+        else:
+            self.seen["idle_closed"] += 1
+        if c in self.idle:
+            self.idle.remove(c)
+        del self.by_fd[c.sock.fileno()]
+        c.sock.close()
+        self.add()
+
+    def ask(self):
+        if not self.idle:
+            return
+        c = self.idle.pop(0)
+        self.seen["requests"] += 1
+        try:
+            c.ask()
+        except OSError as e:
+            self.drop(c, "send: %s" % e)
+
+    def hear(self, wait):
+        for fd, _ in self.poll.poll(wait):
+            c = self.by_fd.get(fd)
+            if c is None:
+                continue
+            try:
+                is_whole = c.hear()
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError) as e:
+                self.drop(c, str(e))
+                continue
+            if not is_whole:
+                continue
+            self.seen["answers"] += 1
+            if c.says_close():
+                self.seen["closes"] += 1
+                self.drop(c, "")
+            else:
+                self.idle.append(c)
+
+
+def run_kept(address, rate, start, seconds, out, connections):
+    crowd = Crowd(address, connections)
+    due, end = max(start, time.monotonic()), start + seconds
+    while due < end:
+        now = time.monotonic()
+        while due <= now and due < end:
+            crowd.ask()
+            due += 1.0 / rate
+        crowd.hear(max(0.0, min(due - now, 0.01)))
+    while any(c.is_busy for c in crowd.by_fd.values()) and time.monotonic() < end + 5:
+        crowd.hear(0.05)
+    for c in crowd.by_fd.values():
+        if c.is_busy:
+            crowd.seen["failed"].append("no answer")
+        c.sock.close()
+    with os.fdopen(out, "wb") as f:
+        pickle.dump(crowd.seen, f)
+
+
+class KeptLoad:
+    """Kept connections in a process of their own: `rate` requests a second over `connections` of them."""
+
+    def __init__(self, address, rate, seconds, connections=100):
+        r, w = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.close(r)
+                run_kept(address, rate, time.monotonic(), seconds, w, connections)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(w)
+        self.pipe = r
+
+    def result(self):
+        with os.fdopen(self.pipe, "rb") as f:
+            seen = pickle.load(f)
+        os.waitpid(self.pid, 0)
+        return seen
 
 
 class Load:

@@ -196,7 +196,7 @@ def test_http_10_clients():
 
 def test_content_up():
     with one(limits={"body": "16m"}) as (address, _, _), Client(address) as c:
-        for size in (1, 100, 16384, 65536, 65537, 1 << 20, 5000001):
+        for size in (1, 100, 16384, 32768, 50000, 65300, 65536, 65537, 98304, 1 << 20, 5000001):
             body = pattern_bytes(size)
             wanted = pattern_hash(size)
             assert c.request("/hash", "POST", body=body).body.decode() == wanted, size
@@ -208,7 +208,7 @@ def test_content_up():
 
 def test_content_down():
     with one() as (address, _, _), Client(address) as c:
-        for size in (0, 1, 100, 16384, 65536, 65537, 1 << 20, 5000001):
+        for size in (0, 1, 100, 16384, 32768, 50000, 65300, 65536, 65537, 98304, 1 << 20, 5000001):
             for more in ("", "&framing=chunked", "&framing=chunked&chunk=7" if size < 70000 else "&framing=chunked",
                          "&framing=chunked&chunk=65537", "&framing=close"):
                 r = c.request("/down?size=%d%s" % (size, more))

@@ -133,8 +133,12 @@ def test_haproxy():
                 for i in range(10):
                     r = c.request("/x%d" % i, "POST", body=b"hello")
                     assert (r.status, r.body) == (200, b"/x%d" % i), r
-        seen = [e for e in peer.seen() if e.line.startswith("POST /x")]
-        assert len(seen) == 30 and all(e.length == 5 for e in seen), seen
+
+        def logged():
+            return [e for e in peer.seen() if e.line.startswith("POST /x")]
+
+        wait_for(lambda: len(logged()) >= 30, "its log has all of them")
+        assert len(logged()) == 30 and all(e.length == 5 for e in logged()), logged()
         assert_nothing_left(s)
 
 

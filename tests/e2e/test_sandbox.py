@@ -162,6 +162,9 @@ def test_folder_replaced_by_another():
         wait_for(is_noticed, "it is told")
         assert get(s.address(), "/a.txt").body == b"site"
         assert len(warnings(s)) == 1 and "/site" in warnings(s)[0], warnings(s)
+        # A reload makes the rules anew.
+        assert s.cli("reload").returncode == 0, s.stderr()
+        assert get(s.address(), "/a.txt").body == b"next"
 
 
 def test_long_listing():

@@ -107,16 +107,29 @@ def test_not_ready_before_it_serves():
                 s.abandon()
 
 
+def check_reload(manager, ask):
+    """RELOADING=1 with the time, then READY=1 again."""
+    ready, told = len(manager.of("READY")), len(manager.of("RELOADING"))
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    ask()
+    manager.wait("READY", ready + 1)
+    reloading = manager.of("RELOADING")[told:]
+    assert len(reloading) == 1 and reloading[0]["RELOADING"] == "1", manager.messages
+    assert before <= int(reloading[0]["MONOTONIC_USEC"]) <= before + 60 * 10**6, reloading
+    again = manager.of("READY")[ready]
+    assert manager.read().index(reloading[0]) < manager.read().index(again)
+    return again["STATUS"]
+
+
 def test_reload():
     with managed() as (s, manager):
-        manager.wait("READY")
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        s.proc.send_signal(signal.SIGHUP)
-        manager.wait("READY", 2)
-        told = manager.of("RELOADING")
-        assert len(told) == 1 and told[0]["RELOADING"] == "1", manager.messages
-        assert before <= int(told[0]["MONOTONIC_USEC"]) <= before + 60 * 10**6, told
-        assert manager.read().index(told[0]) < manager.read().index(manager.of("READY")[1])
+        assert "generation 1" in manager.wait("READY")[0]["STATUS"]
+        assert "generation 2" in check_reload(manager, lambda: s.proc.send_signal(signal.SIGHUP))
+        assert "generation 3" in check_reload(manager, lambda: s.cli("reload"))
+        # A file with a fault changes nothing, and the manager must not wait for ever.
+        with open(s.conf_path, "w") as f:
+            f.write("nonsense")
+        assert "generation 3" in check_reload(manager, lambda: s.proc.send_signal(signal.SIGHUP))
 
 
 def test_manager_that_is_not_there():
@@ -249,6 +262,25 @@ def test_ipv6_socket_and_one_of_ours():
             assert get(("::1", port), "/hello").status == 200
 
 
+def test_address_that_goes_and_comes_back():
+    """Each by a reload; the manager's socket has been there all the time."""
+    with listening() as sock:
+        with activated([sock], listens=["127.0.0.1:0", address_of(sock)], workers=2) as s:
+            assert get(sock.getsockname(), "/hello").status == 200
+            with open(s.conf_path, "w") as f:
+                f.write(s.text.replace('listen "%s" {\n}\n' % address_of(sock), ""))
+            assert s.cli("reload").returncode == 0, s.stderr()
+            assert len(s.status()["listen"]) == 1
+            late = Client(sock.getsockname())
+            late.send(request("/hello"))
+            with open(s.conf_path, "w") as f:
+                f.write(s.text.replace("workers = 2", "workers = 3"))
+            assert s.cli("reload").returncode == 0, s.stderr()
+            assert late.read_response().body == b"hello", "who came meanwhile has waited"
+            assert all(get(sock.getsockname(), "/hello").status == 200 for _ in range(20))
+            late.close()
+
+
 def test_socket_for_no_address_is_told():
     with listening() as sock, open("/dev/null") as other:
         with activated([sock, other]) as s:
@@ -282,6 +314,10 @@ def test_socket_of_another_user_is_shared():
             for c in clients:
                 c.close()
             s.wait_live(0)
+            with open(s.conf_path, "w") as f:
+                f.write(s.text.replace("workers = 2", "workers = 4"))
+            assert s.cli("reload").returncode == 0, s.stderr()
+            assert len(s.workers()) == 4 and all(get(s.address(), "/hello").status == 200 for _ in range(20))
 
 
 # --- the unit ---

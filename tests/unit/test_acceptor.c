@@ -291,6 +291,29 @@ static void acceptor__knows_who_sends_a_proxy_header(void **state)
 	assert_int_equal(f.stats.closed[CLOSE_BAD_REQUEST], 1);
 }
 
+/* What waits is the successor's, but where there is none. */
+static void acceptor__stopped_takes_only_what_it_is_told_to(void **state)
+{
+	int clients[60];
+
+	acceptor_stop(&a);
+	for (unsigned i = 0; i < 60; i++)
+		clients[i] = call(i % 2);
+	for (unsigned i = 0; i < 5; i++)
+		loop_turn(&f.loop, 1);
+	assert_int_equal(f.stats.accepted, 0);
+	acceptor_take(&a, 1);
+	assert_int_equal(f.stats.accepted, 30);
+	acceptor_take(&a, 99);
+	acceptor_drain(&a);
+	assert_int_equal(f.stats.accepted, 30);
+	/* Another one finds the rest, and needs no new edge for it. */
+	assert_int_equal(acceptor_start(&a, sources, ARRAY_LEN(sources)), 0);
+	turn_until_accepted(60);
+	for (unsigned i = 0; i < 60; i++)
+		close(clients[i]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -304,6 +327,7 @@ int main(void)
 		TEST(acceptor__takes_the_reserve_back),
 		TEST(acceptor__sheds_the_idle_first),
 		TEST(acceptor__takes_what_waits_when_it_drains),
+		TEST(acceptor__stopped_takes_only_what_it_is_told_to),
 		TEST(acceptor__knows_who_sends_a_proxy_header),
 	};
 

@@ -464,7 +464,7 @@ struct server {
 	struct loop loop;
 	struct ctl *ctl;
 	pthread_t thread;
-	unsigned reopen_count;
+	unsigned reopen_count, reload_count;
 	char asked[128]; /* of upstream: action, upstream, server */
 	bool is_deaf;	 /* takes questions, never answers */
 	bool was_hard;
@@ -492,6 +492,24 @@ static void run_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	((struct server *)owner)->reopen_count++;
 	ctl_reply(rq, json_pack("{s:b}", "ok", 1));
+}
+
+/* The first time it goes well. */
+static void run_reload(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	static const char answer[] =
+		"{\"ok\":true,\"reload\":{\"generation\":3,\"config\":\"/etc/x.conf\",\"took_ms\":12.4,"
+		"\"workers\":{\"before\":2,\"after\":4},\"sites\":{\"before\":1,\"after\":1},"
+		"\"routes\":{\"before\":2,\"after\":2},\"upstreams\":{\"before\":0,\"after\":1},"
+		"\"listen\":{\"added\":[\"127.0.0.1:81\"],\"removed\":[]},\"moved\":20,"
+		"\"draining\":{\"workers\":1,\"connections\":2},\"warnings\":[\"not now\"]}}";
+	struct server *s = owner;
+
+	if (s->reload_count++ == 0)
+		ctl_reply(rq, json_loads(answer, 0, NULL));
+	else
+		ctl_reply(rq, json_pack("{s:b, s:s, s:s}", "ok", 0, "error", "1 error in 'x'", "details",
+					"x:1: error: no\n    a = b\n"));
 }
 
 static const char *string_in(const json_t *args, const char *name)
@@ -532,6 +550,7 @@ static void run_upstream(struct ctl_request *rq, const json_t *args, void *owner
 static const struct ctl_command commands[] = {{"status", run_status},
 					      {"stop", run_stop},
 					      {"reopen", run_reopen},
+					      {"reload", run_reload},
 					      {"upstream", run_upstream},
 					      {NULL, NULL}};
 
@@ -716,6 +735,30 @@ static void cli__stops_a_server(void **state)
 	assert_true(s.was_hard);
 }
 
+static void cli__reloads(void **state)
+{
+	struct fixture *f = *state;
+	struct server s;
+
+	server_start(f, &s, "control.sock", false);
+	call(f, "reload --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(f->last.out, "/etc/x.conf: generation 3 serves after 12 ms\n"
+					 "  listen     127.0.0.1:81 added\n"
+					 "  workers    4, before 2\n"
+					 "  sites      1\n"
+					 "  routes     2\n"
+					 "  upstreams  1, before 0\n"
+					 "  moved      20 connections; 2 of old workers (1) end by themselves\n"
+					 "  warning: not now\n");
+	call(f, "reload --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_FAILURE);
+	assert_string_equal(f->last.out, "");
+	/* As sluice check prints it. */
+	assert_string_equal(f->last.err, "x:1: error: no\n    a = b\nsluice reload: 1 error in 'x'\n");
+	server_end(&s);
+}
+
 static void cli__gives_up_on_a_slow_stop(void **state)
 {
 	struct fixture *f = *state;
@@ -751,6 +794,7 @@ int main(void)
 		cli_test(cli__finds_the_server_of_a_configuration),
 		cli_test(cli__finds_the_only_server_of_a_user),
 		cli_test(cli__stops_a_server),
+		cli_test(cli__reloads),
 		cli_test(cli__gives_up_on_a_slow_stop),
 	};
 

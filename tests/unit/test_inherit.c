@@ -76,6 +76,7 @@ static int take_by_address(void)
 	int fds[] = { open_tcp(true), open_tcp(true) };
 	union sock_addr a, b, elsewhere = loopback(1);
 	struct inherited in;
+	int taken;
 
 	sock_local_addr(fds[0], &a);
 	sock_local_addr(fds[1], &b);
@@ -84,14 +85,19 @@ static int take_by_address(void)
 	CHECK(!getenv("LISTEN_FDS") && !getenv("LISTEN_PID") && !getenv("LISTEN_FDNAMES"));
 	CHECK(fcntl(3, F_GETFD) == FD_CLOEXEC && fcntl(4, F_GETFD) == FD_CLOEXEC);
 	CHECK(inherit_take(&in, &elsewhere) == -1);
-	CHECK(inherit_take(&in, &b) == 4);
-	CHECK(inherit_take(&in, &b) == -1);
+	taken = inherit_take(&in, &b);
+	CHECK(taken > 4 && fcntl(taken, F_GETFD) == FD_CLOEXEC);
+	CHECK(!in.socks[0].is_taken && in.socks[1].is_taken);
+	/* It comes back after it has gone. */
+	close(taken);
+	taken = inherit_take(&in, &b);
+	CHECK(taken > 4 && sock_local_addr(taken, &a) == 0 && sock_addr_port(&a) == sock_addr_port(&b));
 	inherit_close(&in);
-	CHECK(fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) >= 0);
+	CHECK(fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) < 0 && fcntl(taken, F_GETFD) >= 0);
 	return 0;
 }
 
-static void inherit__gives_each_socket_once_by_its_address(void **state)
+static void inherit__gives_each_socket_by_its_address(void **state)
 {
 	run(take_by_address);
 }
@@ -168,7 +174,7 @@ static void inherit__siblings_join_a_socket_without_reuseport(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(inherit__gives_each_socket_once_by_its_address),
+		cmocka_unit_test(inherit__gives_each_socket_by_its_address),
 		cmocka_unit_test(inherit__takes_nothing_that_is_meant_for_another),
 		cmocka_unit_test(inherit__passes_over_what_does_not_listen),
 		cmocka_unit_test(inherit__siblings_join_a_socket_without_reuseport),

@@ -243,11 +243,36 @@ static void log__does_not_mix_lines_of_processes(void **state)
 	pipe_fds[1] = dup(pipe_fds[0]);
 }
 
+static void keep_message(void *ctx, enum log_level level, const char *message)
+{
+	snprintf(ctx, 64, "%d %s", (int)level, message);
+}
+
+/* Whoever listens hears what the level keeps from the log. */
+static void log__has_a_tap(void **state)
+{
+	char heard[64] = "";
+
+	log_set_level(LOG_ERROR);
+	log_set_tap(keep_message, heard);
+	log_info("port %d", 80);
+	assert_string_equal(heard, "2 port 80");
+	assert_int_equal(write_count, 0);
+	log_error("no");
+	assert_string_equal(heard, "0 no");
+	assert_int_equal(write_count, 1);
+	log_set_tap(NULL, NULL);
+	log_error("more");
+	assert_string_equal(heard, "0 no");
+	log_set_level(LOG_INFO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(log__writes_one_line_in_one_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(log__keeps_to_its_level, setup, teardown),
+		cmocka_unit_test_setup_teardown(log__has_a_tap, setup, teardown),
 		cmocka_unit_test_setup_teardown(log__knows_the_names_of_levels, setup, teardown),
 		cmocka_unit_test_setup_teardown(log__escapes_controls, setup, teardown),
 		cmocka_unit_test_setup_teardown(log__cuts_long_lines_and_ends_them, setup,

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "base/err.h"
+#include "net/fd_pass.h"
 #include "proc/rebalance.h"
 
 #define MAX_SLOTS 6
@@ -99,11 +102,64 @@ static void rebalance__ends_even(void **state)
 			    v.slots[0].live + 1 >= v.slots[i].live);
 }
 
+/* Who is in an inbox when another generation comes is read by that. */
+static void inboxes__go_on_with_more_and_fewer_slots(void **state)
+{
+	struct server_guest guest = { .request_count = 7 }, got;
+	struct inboxes two, five, one;
+	int pair[2], fd;
+
+	assert_int_equal(fd_pass_pair(pair), 0);
+	assert_int_equal(inboxes_open(&two, 2), 0);
+	assert_int_equal(inboxes_send(&two, 1, pair[0], &guest), 0);
+	assert_int_equal(inboxes_take_over(&five, &two, 5), 0);
+	inboxes_close_apart(&two, &five);
+	inboxes_release(&two);
+	assert_int_equal(five.count, 5);
+	assert_int_equal(five.waiting[1], 1);
+	assert_int_equal(inboxes_send(&five, 4, pair[0], &guest), 0);
+	/* Those of slots that go stay: an old worker may still write there. */
+	assert_int_equal(inboxes_take_over(&one, &five, 1), 0);
+	inboxes_close_apart(&five, &one);
+	inboxes_release(&five);
+	assert_int_equal(one.count, 5);
+	assert_int_equal(inboxes_forward(&one, 2, 0), 0);
+	assert_int_equal(inboxes_forward(&one, 1, 0), 1);
+	assert_int_equal(inboxes_forward(&one, 4, 0), 1);
+	assert_int_equal(one.waiting[0], 2);
+	assert_int_equal(one.waiting[1] + one.waiting[4], 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(fd_pass_receive(one.fds[0][0], &got, sizeof(got), &fd), sizeof(got));
+		assert_true(fd >= 0);
+		assert_int_equal(got.request_count, 7);
+		close(fd);
+	}
+	inboxes_close(&one);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* One that is given up leaves the other as it was. */
+static void inboxes__take_over_can_be_undone(void **state)
+{
+	struct server_guest guest = { 0 };
+	struct inboxes two, five;
+
+	assert_int_equal(inboxes_open(&two, 2), 0);
+	assert_int_equal(inboxes_take_over(&five, &two, 5), 0);
+	inboxes_close_apart(&five, &two);
+	inboxes_release(&five);
+	assert_int_equal(inboxes_send(&two, 0, two.fds[0][0], &guest), 0);
+	inboxes_close(&two);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rebalance__knows_excess_and_target),
 		cmocka_unit_test(rebalance__ends_even),
+		cmocka_unit_test(inboxes__go_on_with_more_and_fewer_slots),
+		cmocka_unit_test(inboxes__take_over_can_be_undone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,45 @@ static void status__totals_are_the_sums(void **state)
 	json_decref(s);
 }
 
+/* Connections of old workers, by slot and in all; counters of slots that there are no more, in the totals only. */
+static void status__shows_who_drains(void **state)
+{
+	static const struct status_draining draining[] = {
+		{.slot = 0, .pid = 700, .generation = 1, .connections = 3},
+		{.slot = 0, .pid = 701, .generation = 2, .connections = 4},
+		{.slot = 5, .pid = 702, .generation = 1, .connections = 5},
+	};
+	struct stats_block gone = {.requests = 1000};
+	struct made_up m;
+	json_t *s, *list;
+	FILE *out;
+	char *text;
+	size_t len;
+
+	make_up(&m);
+	m.source.draining = draining;
+	m.source.draining_count = ARRAY_LEN(draining);
+	m.source.gone = &gone;
+	s = status_json(&m.source, &m.steering);
+	list = json_object_get(s, "workers");
+	assert_int_equal(number_at(json_array_get(list, 0), "draining"), 7);
+	assert_int_equal(number_at(json_array_get(list, 1), "draining"), 0);
+	assert_int_equal(number_at(json_object_get(s, "totals"), "draining"), 12);
+	assert_int_equal(number_at(json_object_get(s, "totals"), "requests"), 11000);
+	list = json_object_get(s, "draining");
+	assert_int_equal(json_array_size(list), 3);
+	assert_int_equal(number_at(json_array_get(list, 2), "pid"), 702);
+	assert_int_equal(number_at(json_array_get(list, 2), "slot"), 5);
+	assert_int_equal(number_at(json_array_get(list, 2), "connections"), 5);
+	assert_int_equal(number_at(json_array_get(list, 1), "generation"), 2);
+	out = open_memstream(&text, &len);
+	status_print(s, out);
+	fclose(out);
+	assert_non_null(strstr(text, "draining 12 connections with 3 workers of earlier generations\n"));
+	free(text);
+	json_decref(s);
+}
+
 static void status__verdicts_sum_to_the_runs(void **state)
 {
 	struct made_up m;
@@ -483,6 +522,7 @@ int main(void)
 		cmocka_unit_test(status__gives_the_quantiles_of_request_times),
 		cmocka_unit_test(status__says_who_is_stalled),
 		cmocka_unit_test(status__totals_are_the_sums),
+		cmocka_unit_test(status__shows_who_drains),
 		cmocka_unit_test(status__verdicts_sum_to_the_runs),
 		cmocka_unit_test(status__says_why_nothing_steers),
 		cmocka_unit_test(status__says_what_confines_the_workers),

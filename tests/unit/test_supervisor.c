@@ -42,7 +42,9 @@ static struct {
 	pid_t pids[COUNT];
 	unsigned last_slot;
 	pid_t last_pid;
-	char how[96];
+	char how[160];
+	char message;
+	unsigned messages;
 	long restart_ms;
 } seen;
 
@@ -72,7 +74,18 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		fd_pass_send(channel_fd, &byte, 1, -1);
 	fcntl(channel_fd, F_SETFL, 0);
 	fd_pass_receive(channel_fd, &byte, 1, &fd);
-	_exit(byte == 'X' ? 7 : 0);
+	/* Says why it cannot go on, or one word more. */
+	if (byte == 'Y')
+		fd_pass_send(channel_fd, "Fno such luck", 13, -1);
+	if (byte == 'Z')
+		fd_pass_send(channel_fd, "S", 1, -1);
+	_exit(byte == 'X' || byte == 'Y' ? 7 : 0);
+}
+
+static void on_message(void *owner, unsigned slot, char message)
+{
+	seen.messages++;
+	seen.message = message;
 }
 
 static void on_ready(void *owner, unsigned slot, bool all_ready)
@@ -100,6 +113,7 @@ static const struct supervisor_ops ops = {
 	.on_started = on_started,
 	.run_child = run_child,
 	.on_ready = on_ready,
+	.on_message = on_message,
 	.on_gone = on_gone,
 	.on_empty = on_empty,
 };
@@ -258,6 +272,40 @@ static void supervisor__keeps_channels_from_siblings(void **state)
 	assert_int_equal(seen.empty, 1);
 }
 
+/* Last words count, although nobody may have read them before the end was noticed. */
+static void supervisor__passes_on_the_reason_and_other_messages(void **state)
+{
+	assert_int_equal(supervisor_start(&sup, COUNT), 0);
+	run_until(&seen.readies, COUNT);
+	assert_true(supervisor_tell(&sup, 2, 'Y'));
+	run_until(&seen.gone, 1);
+	assert_string_equal(seen.how, "exited with status 7: no such luck");
+	assert_false(sup.workers[2].has_ended_well);
+	assert_true(supervisor_tell(&sup, 1, 'Z'));
+	run_until(&seen.gone, 2);
+	assert_string_equal(seen.how, "exited with status 0");
+	assert_true(sup.workers[1].has_ended_well);
+	assert_int_equal(seen.messages, 1);
+	assert_int_equal(seen.message, 'S');
+	assert_false(supervisor_tell(&sup, COUNT, 'Z'));
+}
+
+static void supervisor__retires_without_a_signal(void **state)
+{
+	assert_int_equal(supervisor_start(&sup, COUNT), 0);
+	run_until(&seen.readies, COUNT);
+	supervisor_retire(&sup);
+	assert_int_equal(supervisor_living(&sup), COUNT);
+	assert_int_equal(seen.gone, 0);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_true(supervisor_tell(&sup, i, 'Z'));
+		run_until(&seen.gone, i + 1);
+		assert_int_equal(seen.restart_ms, -1);
+	}
+	assert_int_equal(seen.empty, 1);
+	assert_int_equal(supervisor_living(&sup), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -271,6 +319,8 @@ int main(void)
 		TEST(supervisor__stops_all_and_restarts_none),
 		TEST(supervisor__stops_while_one_waits_to_start),
 		TEST(supervisor__keeps_channels_from_siblings),
+		TEST(supervisor__passes_on_the_reason_and_other_messages),
+		TEST(supervisor__retires_without_a_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

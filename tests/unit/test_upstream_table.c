@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -341,6 +342,55 @@ static void upstream_table__forgets_while_others_count(void **state)
 	assert_int_equal(e->active, 2 * PASSES);
 }
 
+/* For the next generation: what is known goes along, what somebody has there at the moment does not. */
+static void upstream_endpoint__is_copied(void **state)
+{
+	struct upstream_endpoint *e = &table.endpoints[0], copy = {0};
+
+	set(0, "127.0.0.1:9001", 3, 1000);
+	spoil(e);
+	e->is_drained = 1;
+	e->active = 5;
+	e->connections = 6;
+	e->ejection_count = 7;
+	snprintf(e->check_error, sizeof(e->check_error), "refused");
+	upstream_endpoint_copy(&copy, e);
+	assert_int_equal(copy.is_used, 1);
+	assert_int_equal(copy.weight, 3);
+	assert_int_equal(copy.address_len, e->address_len);
+	assert_memory_equal(copy.address, e->address, e->address_len);
+	assert_int_equal(copy.sequence % 2, 0);
+	assert_int_equal(copy.health, HEALTH_DOWN);
+	assert_int_equal(copy.ejections, e->ejections);
+	assert_int_equal(copy.ejected_until_ns, e->ejected_until_ns);
+	assert_int_equal(copy.used_since_ns, e->used_since_ns);
+	assert_int_equal(copy.ejection_count, 7);
+	assert_int_equal(copy.is_drained, 1);
+	assert_string_equal(copy.check_error, "refused");
+	assert_int_equal(copy.active + copy.connections, 0);
+	/* One whose writer died halfway has no address to copy. */
+	e->sequence++;
+	memset(&copy, 0, sizeof(copy));
+	upstream_endpoint_copy(&copy, e);
+	assert_int_equal(copy.is_used, 0);
+	assert_int_equal(copy.health, HEALTH_DOWN);
+}
+
+/* Every counter there is, one after the other, so that one that is added later is not forgotten here. */
+static void upstream_counters__add_up(void **state)
+{
+	for (size_t at = offsetof(struct upstream_counters, requests); at < sizeof(struct upstream_counters);
+	     at += sizeof(uint64_t)) {
+		struct upstream_counters sum = {0}, one = {0};
+		size_t padding_from = offsetof(struct upstream_counters, no_server) + sizeof(uint64_t);
+
+		*(uint64_t *)((char *)&one + at) = 21;
+		upstream_counters_add(&sum, &one);
+		upstream_counters_add(&sum, &one);
+		assert_int_equal(*(uint64_t *)((char *)&sum + at), at < padding_from ? 42 : 0);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_table, close_table)
 
 int main(void)
@@ -354,6 +404,8 @@ int main(void)
 		TEST(upstream_endpoint__begins_anew_with_another_address),
 		TEST(upstream_endpoint__keeps_its_state_with_the_same_address),
 		TEST(upstream_endpoint__loses_its_address),
+		TEST(upstream_endpoint__is_copied),
+		cmocka_unit_test(upstream_counters__add_up),
 		TEST(upstream_endpoint__survives_a_writer_that_died),
 		TEST(upstream_endpoint__is_never_read_in_pieces),
 		TEST(upstream_count__goes_up_and_down_in_both_places),

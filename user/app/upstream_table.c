@@ -134,6 +134,49 @@ void upstream_endpoint_get(const struct upstream_endpoint *e, struct upstream_ad
 	memset(ret_address, 0, sizeof(*ret_address));
 }
 
+void upstream_endpoint_copy(struct upstream_endpoint *to, const struct upstream_endpoint *from)
+{
+	struct upstream_address a;
+
+	upstream_endpoint_get(from, &a);
+	upstream_endpoint_set(to, a.len ? (const struct sockaddr *)&a.addr : NULL, a.len, a.weight, 0);
+	to->health = __atomic_load_n(&from->health, __ATOMIC_RELAXED);
+	to->is_drained = __atomic_load_n(&from->is_drained, __ATOMIC_RELAXED);
+	to->ejected_until_ns = __atomic_load_n(&from->ejected_until_ns, __ATOMIC_RELAXED);
+	to->used_since_ns = __atomic_load_n(&from->used_since_ns, __ATOMIC_RELAXED);
+	to->ejections = __atomic_load_n(&from->ejections, __ATOMIC_RELAXED);
+	to->ejection_count = __atomic_load_n(&from->ejection_count, __ATOMIC_RELAXED);
+	to->checks = __atomic_load_n(&from->checks, __ATOMIC_RELAXED);
+	to->check_failures = __atomic_load_n(&from->check_failures, __ATOMIC_RELAXED);
+	to->check_streak = __atomic_load_n(&from->check_streak, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < sizeof(to->check_error); i++)
+		to->check_error[i] = __atomic_load_n(&from->check_error[i], __ATOMIC_RELAXED);
+}
+
+void upstream_counters_add(struct upstream_counters *to, const struct upstream_counters *from)
+{
+#define ADD(field) to->field += __atomic_load_n(&from->field, __ATOMIC_RELAXED)
+	ADD(requests);
+	ADD(connects);
+	ADD(reuses);
+	ADD(connect_failures);
+	ADD(timeouts);
+	ADD(failures);
+	ADD(retries);
+	for (size_t i = 0; i < sizeof(to->status) / sizeof(to->status[0]); i++)
+		ADD(status[i]);
+	ADD(bytes_in);
+	ADD(bytes_out);
+	ADD(idle_closed);
+	ADD(panics);
+	ADD(waits);
+	ADD(queued);	/* none of a worker that is gone */
+	ADD(queue_full);
+	ADD(queue_timeouts);
+	ADD(no_server);
+#undef ADD
+}
+
 /* Takes the dead worker's share off.  Never below zero, whatever it left behind. */
 static void take_off(uint32_t *shared, uint32_t *own)
 {

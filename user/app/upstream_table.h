@@ -41,6 +41,14 @@ void upstream_endpoint_set(struct upstream_endpoint *e, const struct sockaddr *a
 void upstream_endpoint_get(const struct upstream_endpoint *e, struct upstream_address *ret_address);
 
 /*
+ * Into a table that nobody uses yet: the address and all that is known of it, but not what its workers have there at the
+ * moment.
+ */
+void upstream_endpoint_copy(struct upstream_endpoint *to, const struct upstream_endpoint *from);
+/* All but what each has at the moment, which the endpoints say too. */
+void upstream_counters_add(struct upstream_counters *to, const struct upstream_counters *from);
+
+/*
  * One request or connection more (less) at an endpoint: in the shared count of all workers and in this worker's block.
  * The order is such that a worker which dies in between leaves one too many, never one too few: a count that wrapped
  * below zero would keep the endpoint from being chosen for ever.

@@ -22,6 +22,8 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static enum log_level log_threshold = LOG_INFO;
 static char process_name[32] = "sluice";
 static int log_fd = STDERR_FILENO;
+static void (*log_tap)(void *ctx, enum log_level level, const char *message);
+static void *log_tap_ctx;
 
 void log_set_name(const char *name)
 {
@@ -36,6 +38,12 @@ void log_set_level(enum log_level level)
 void log_set_fd(int fd)
 {
 	log_fd = fd < 0 ? STDERR_FILENO : fd;
+}
+
+void log_set_tap(void (*tap)(void *ctx, enum log_level level, const char *message), void *ctx)
+{
+	log_tap = tap;
+	log_tap_ctx = ctx;
 }
 
 int log_level_parse(const char *name, enum log_level *ret_level)
@@ -88,12 +96,16 @@ void log_at(enum log_level level, const char *fmt, ...)
 	struct buf b;
 	va_list ap;
 
-	if (level > log_threshold)
+	if (level > log_threshold && !log_tap)
 		return;
 	va_start(ap, fmt);
 	if (vsnprintf(message, sizeof(message), fmt, ap) < 0)
 		snprintf(message, sizeof(message), "(a message that cannot be printed: %s)", fmt);
 	va_end(ap);
+	if (log_tap)
+		log_tap(log_tap_ctx, level, message);
+	if (level > log_threshold)
+		goto out;
 	buf_init(&b, line, sizeof(line) - sizeof(CUT_MARK "\n"));
 	add_head(&b, level);
 	add_escaped(&b, message);
@@ -105,5 +117,6 @@ void log_at(enum log_level level, const char *fmt, ...)
 	buf_add_char(&b, '\n');
 	while (write(log_fd, line, b.len) < 0 && errno == EINTR)
 		;
+out:
 	errno = saved;
 }

@@ -17,6 +17,9 @@ void log_set_fd(int fd);
 /* 0, or -EINVAL for an unknown name.  Names: error warn info debug. */
 int log_level_parse(const char *name, enum log_level *ret_level);
 
+/* Whoever has to pass on what is logged hears it too, whatever the level in force; NULL: nobody.  Not to be inherited. */
+void log_set_tap(void (*tap)(void *ctx, enum log_level level, const char *message), void *ctx);
+
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)

@@ -25,6 +25,9 @@ void server_init(struct server *srv, const char *server_name)
 	pool_init(&srv->buffers, buffer, KEEP_EXCHANGES, 0);
 	list_init(&srv->idle);
 	list_init(&srv->active);
+	srv->send = NULL;
+	srv->given_count = 0;
+	timer_init(&srv->retry, server_retry_giving);
 	srv->body_max = srv->parse.body_max;
 	srv->session_count = 0;
 	srv->serial = 0;
@@ -78,8 +81,7 @@ int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const st
 {
 	for (struct list *node = srv->idle.prev; node != &srv->idle; node = node->prev) {
 		struct session *s = container_of(node, struct session, node);
-		struct server_guest guest = { s->conn.peer, s->conn.transport_peer, s->conn.announced_local,
-					      s->request_count };
+		struct server_guest guest = session_guest(s);
 		int err;
 
 		if (s->conn.is_readable || s->exchange || s->state != SESSION_IDLE)
@@ -121,6 +123,7 @@ unsigned server_close_idle(struct server *srv, unsigned count, enum close_reason
 void server_drain(struct server *srv)
 {
 	srv->is_draining = true;
+	server_stay(srv);
 	list_for_each_safe(node, next, &srv->idle)
 	{
 		struct session *s = container_of(node, struct session, node);
@@ -143,6 +146,7 @@ static void close_list(struct list *sessions, enum close_reason reason)
 
 void server_close_all(struct server *srv, enum close_reason reason)
 {
+	server_stay(srv);
 	close_list(&srv->idle, reason);
 	close_list(&srv->active, reason);
 }

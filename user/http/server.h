@@ -26,6 +26,7 @@ struct server_timeouts {	/* ms; 0 = none */
 struct server_guest {
 	union sock_addr peer, transport_peer, announced_local;	/* as in struct conn */
 	uint64_t request_count;
+	bool has_proxy_header;		/* is still to come */
 };
 
 struct server {
@@ -42,7 +43,10 @@ struct server {
 	void (*on_request_done)(struct server *srv, const struct access_entry *e);
 	/* A session is gone (its memory follows at the end of the iteration). */
 	void (*on_session_closed)(struct server *srv);
+	/* After server_leave: nobody waits here any more who could have gone.  NULL is allowed. */
+	void (*on_given)(struct server *srv);
 	void *owner;
+	uint64_t given_count;		/* sessions that went to a successor */
 	/* private */
 	uint64_t body_max;		/* bytes of content, unless the route has a limit of its own */
 	struct pool sessions;
@@ -50,6 +54,9 @@ struct server {
 	struct pool buffers;
 	struct list idle;		/* between requests, the longest waiting first */
 	struct list active;
+	int (*send)(void *ctx, int fd, const struct server_guest *g);	/* to the successor; NULL: there is none */
+	void *send_ctx;
+	struct timer retry;
 	unsigned session_count;
 	uint64_t serial;		/* connections so far */
 	int early_score;		/* how often a read right after accept finds something */
@@ -81,6 +88,13 @@ int server_add(struct server *srv, int fd, const union sock_addr *peer, bool has
  */
 int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g),
 		     void *ctx);
+/*
+ * Another worker succeeds this one: from now on every session that is between two requests, or comes to be, is given
+ * away by `send`, as above.  Where that fails it is tried again.  Nothing of this shows in a response.
+ */
+void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g), void *ctx);
+/* The successor takes no more. */
+void server_stay(struct server *srv);
 /* Takes a session another server gave away.  0; -ENOMEM: closed. */
 int server_adopt(struct server *srv, int fd, const struct server_guest *guest);
 /*

@@ -98,7 +98,7 @@ void session_close(struct session *s, enum close_reason reason)
 
 void session_forget(struct session *s)
 {
-	BUG_ON(s->state != SESSION_IDLE || s->exchange);
+	BUG_ON((s->state != SESSION_IDLE && s->state != SESSION_PROXY_HEADER) || s->exchange);
 	s->state = SESSION_CLOSED;
 	/* The descriptor lives on in another process, so closing ours does not take it out of epoll: removed by hand. */
 	loop_remove(s->server->loop, &s->conn.io);
@@ -140,6 +140,8 @@ static void settle_idle(struct session *s)
 
 	BUG_ON(s->exchange && !output_is_empty(&s->exchange->output));
 	exchange_end(s);
+	if (session_give(s))
+		return;
 	if (srv->is_draining && s->request_count > 0) {
 		session_close(s, CLOSE_DRAIN);
 		return;
@@ -156,6 +158,8 @@ static void settle_proxy_header(struct session *s)
 
 	if (!s->exchange || s->exchange->in_start == s->exchange->in_end) {
 		exchange_end(s);
+		if (session_give(s))
+			return;
 		list_remove(&s->node);
 		list_push_back(&srv->idle, &s->node);
 	}
@@ -641,7 +645,8 @@ int server_adopt(struct server *srv, int fd, const struct server_guest *guest)
 	s->conn.transport_peer = guest->transport_peer;
 	s->conn.announced_local = guest->announced_local;
 	s->request_count = guest->request_count;
-	settle_idle(s);
+	s->state = guest->has_proxy_header ? SESSION_PROXY_HEADER : SESSION_IDLE;
+	settle(s);
 	watch(s);
 	return 0;
 }

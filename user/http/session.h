@@ -99,6 +99,11 @@ void session_close(struct session *s, enum close_reason reason);
 /* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
 void session_forget(struct session *s);
 
+/* server_leave.c.  What another worker must know to go on with it. */
+struct server_guest session_guest(const struct session *s);
+/* Between two requests, and the server has a successor: true when it has gone there. */
+bool session_give(struct session *s);
+
 /* Gives the entry to the access log, with the client's address. */
 void session_log(struct session *s, struct access_entry *e);
 
@@ -145,5 +150,7 @@ void session_proxy_end(struct session *s);
 
 /* server.c */
 struct span server_common_fields(struct server *srv);
+/* server_leave.c */
+void server_retry_giving(struct timer *t);
 
 #endif

@@ -72,12 +72,11 @@ int inherit_take(struct inherited *in, const union sock_addr *addr)
 {
 	for (unsigned i = 0; i < in->count; i++) {
 		struct inherited_sock *s = &in->socks[i];
-		int fd = s->fd;
 
-		if (fd < 0 || !s->is_listening || !is_same(&s->addr, addr))
+		if (!s->is_listening || !is_same(&s->addr, addr))
 			continue;
-		s->fd = -1;
-		return fd;
+		s->is_taken = true;
+		return fcntl(s->fd, F_DUPFD_CLOEXEC, FIRST_FD);
 	}
 	return -1;
 }

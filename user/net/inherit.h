@@ -9,7 +9,8 @@
 #include "net/sock.h"
 
 struct inherited_sock {
-	int fd;			/* close-on-exec; -1: taken */
+	int fd;			/* close-on-exec; owned */
+	bool is_taken;
 	bool is_listening;	/* else addr is not known: a socket of another kind, or none at all */
 	union sock_addr addr;
 };
@@ -24,9 +25,12 @@ struct inherited {
  * where it is not about this process.  0 or -ENOMEM.
  */
 int inherit_open(struct inherited *in);
-/* The socket that listens on exactly this address, which becomes the caller's; -1: there is none. */
+/*
+ * A descriptor of the socket that listens on exactly this address, which becomes the caller's; -1: there is none.  Ours
+ * stays, for an address that goes with one reload and comes back with another.
+ */
 int inherit_take(struct inherited *in, const union sock_addr *addr);
-/* Closes what nobody took. */
+/* Also in a forked child: who has these open keeps them listening. */
 void inherit_close(struct inherited *in);
 
 #endif

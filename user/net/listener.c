@@ -14,15 +14,20 @@ static void close_all(struct listener *l)
 {
 	for (unsigned i = 0; i < l->count; i++)
 		sock_close(l->fds[i]);
-	free(l->fds);
-	l->fds = NULL;
-	l->count = 0;
+	listener_release(l);
 }
 
 /* Of a user who is not ours, or at a port that is not for us. */
 static bool may_not_join(int err)
 {
 	return err == -EADDRINUSE || err == -EACCES || err == -EPERM;
+}
+
+static int share(int fd, const char **ret_step)
+{
+	*ret_step = "fcntl";
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
 }
 
 static int open_next(struct listener *l, bool is_inherited, const char **ret_step)
@@ -32,9 +37,7 @@ static int open_next(struct listener *l, bool is_inherited, const char **ret_ste
 	if (fd >= 0 || !is_inherited || !may_not_join(fd))
 		return fd;
 	l->is_shared = true;
-	*ret_step = "fcntl";
-	fd = fcntl(l->fds[0], F_DUPFD_CLOEXEC, 3);
-	return fd < 0 ? -errno : fd;
+	return share(l->fds[0], ret_step);
 }
 
 static int open_all(struct listener *l, unsigned count, const char **ret_step)
@@ -128,6 +131,62 @@ int listener_open_inherited(struct listener *l, int fd, const union sock_addr *a
 		return finish(l, count, steer, ret_step);
 	close_all(l);
 	return r;
+}
+
+static int bind_next(const struct listener *l, const struct listener *from, const char **ret_step)
+{
+	return l->is_shared ? share(from->fds[0], ret_step) : sock_bind(&l->addr, &l->opt, ret_step);
+}
+
+int listener_take_over(struct listener *l, const struct listener *from, const struct sock_options *opt, unsigned count,
+		       const char **ret_step)
+{
+	*l = *from;
+	l->opt = *opt;
+	l->opt.has_reuseport = from->opt.has_reuseport;
+	*ret_step = "calloc";
+	l->fds = calloc(count, sizeof(*l->fds));
+	if (!l->fds)
+		return -ENOMEM;
+	for (l->count = 0; l->count < count; l->count++) {
+		bool is_old = l->count < from->count;
+		int fd = is_old ? from->fds[l->count] : bind_next(l, from, ret_step);
+
+		if (fd < 0) {
+			listener_close_apart(l, from);
+			listener_release(l);
+			return fd;
+		}
+		l->fds[l->count] = fd;
+	}
+	return 0;
+}
+
+int listener_start_rest(struct listener *l, const struct listener *from)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < l->count && !err; i++) {
+		if (i >= from->count)
+			err = sock_start_listening(l->fds[i], &l->opt);
+		else if (memcmp(&l->opt, &from->opt, sizeof(l->opt)) != 0)
+			err = sock_change_options(l->fds[i], &l->opt);
+	}
+	return err;
+}
+
+void listener_close_apart(const struct listener *l, const struct listener *keep)
+{
+	for (unsigned i = keep ? keep->count : 0; i < l->count; i++)
+		if (l->fds[i] >= 0)
+			sock_close(l->fds[i]);
+}
+
+void listener_release(struct listener *l)
+{
+	free(l->fds);
+	l->fds = NULL;
+	l->count = 0;
 }
 
 void listener_keep_only(struct listener *l, unsigned slot)

@@ -88,9 +88,8 @@ static int set_before_bind(int fd, int family, const struct sock_options *opt, c
 	return r;
 }
 
-int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step)
+int sock_bind(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step)
 {
-	int backlog = opt->backlog > 0 ? opt->backlog : DEFAULT_BACKLOG;
 	int fd, r;
 
 	*ret_step = "socket";
@@ -105,20 +104,56 @@ int sock_listen(const union sock_addr *addr, const struct sock_options *opt, con
 		r = -errno;
 		goto fail;
 	}
-	*ret_step = "listen";
-	if (listen(fd, backlog)) {
-		r = -errno;
-		goto fail;
-	}
 	return fd;
 fail:
 	close(fd);
 	return r;
 }
 
+int sock_start_listening(int fd, const struct sock_options *opt)
+{
+	return listen(fd, opt->backlog > 0 ? opt->backlog : DEFAULT_BACKLOG) ? -errno : 0;
+}
+
+int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step)
+{
+	int fd = sock_bind(addr, opt, ret_step);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	*ret_step = "listen";
+	r = sock_start_listening(fd, opt);
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
+}
+
+int sock_change_options(int fd, const struct sock_options *opt)
+{
+	const struct option table[] = {
+		{ "SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, opt->busy_poll_us, true, true },
+		{ "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, opt->has_nodelay, true, false },
+		{ "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, opt->keepalive_s > 0, true, false },
+		{ "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, opt->keepalive_s, false, false },
+		{ "TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, opt->defer_accept_s, true, false },
+		{ "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, opt->fastopen, false, true },
+	};
+	const char *step;
+	int r = APPLY(fd, table, &step);
+
+	/* Once more on a listening socket: only the backlog changes. */
+	return r ? r : sock_start_listening(fd, opt);
+}
+
+bool sock_can_change_options(const struct sock_options *from, const struct sock_options *to)
+{
+	return from->is_v6only == to->is_v6only && from->rcvbuf == to->rcvbuf && from->sndbuf == to->sndbuf;
+}
+
 int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step)
 {
-	int backlog = opt->backlog > 0 ? opt->backlog : DEFAULT_BACKLOG;
 	int flags = fcntl(fd, F_GETFL);
 	int r;
 
@@ -131,7 +166,7 @@ int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step)
 		return r;
 	/* Of a socket that listens already this changes the length of its queue. */
 	*ret_step = "listen";
-	return listen(fd, backlog) ? -errno : 0;
+	return sock_start_listening(fd, opt);
 }
 
 int sock_local_addr(int fd, union sock_addr *ret_addr)

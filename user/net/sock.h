@@ -61,6 +61,13 @@ struct sock_options {
  * An option an older kernel does not know is skipped only for busy_poll and fastopen.
  */
 int sock_listen(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+/* The same in two steps: nobody can connect before the second. */
+int sock_bind(const union sock_addr *addr, const struct sock_options *opt, const char **ret_step);
+int sock_start_listening(int fd, const struct sock_options *opt);
+/* Other options for a socket that listens already, its backlog too; connections accepted later have them.  0 or -errno. */
+int sock_change_options(int fd, const struct sock_options *opt);
+/* Those fixed at the bind, or not to be taken back, must be the same. */
+bool sock_can_change_options(const struct sock_options *from, const struct sock_options *to);
 /*
  * Makes a listening socket that somebody else opened into one of ours: the options as far as they can still be set, and
  * SO_REUSEPORT, which lets siblings join it.  0 or -errno with *ret_step as above; the descriptor stays the caller's.

@@ -2,7 +2,7 @@
 /*
  * The steering object: its shared memory, with or without BPF behind it.  steer_load.c loads and
  * attaches, steer_pin.c pins, steer_slot.c writes the slots, steer_tune.c changes policy and
- * weights.
+ * weights, steer_resize.c the number of slots.
  */
 #include "net/steer_impl.h"
 
@@ -14,8 +14,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-
-#define DEFAULT_BUCKET_NS 500000000ull
 
 static size_t page_round(size_t size)
 {
@@ -49,7 +47,7 @@ static void unmap_all(struct steer *s)
 	s->weights = NULL;
 }
 
-static int map_all(struct steer *s)
+int steer_map_memory(struct steer *s)
 {
 	s->slots_size = page_round(s->slot_count * sizeof(*s->slots));
 	s->config_size = page_round(sizeof(*s->config));
@@ -69,7 +67,7 @@ static int make_memory(struct steer *s, bool is_disabled)
 	if (is_disabled) {
 		snprintf(s->why, sizeof(s->why), "switched off");
 	} else if (steer_load(s) == 0) {
-		if (map_all(s) == 0) {
+		if (steer_map_memory(s) == 0) {
 			s->is_active = true;
 			return 0;
 		}
@@ -77,7 +75,7 @@ static int make_memory(struct steer *s, bool is_disabled)
 		steer_unload(s);
 	}
 	s->can_migrate = false;
-	return map_all(s);
+	return steer_map_memory(s);
 }
 
 static void fill(struct steer *s, const struct steer_options *opt)
@@ -86,7 +84,7 @@ static void fill(struct steer *s, const struct steer_options *opt)
 	if (opt->bucket_ns == STEER_NO_RESERVATIONS)
 		s->config->bucket_ns = 0;
 	else
-		s->config->bucket_ns = opt->bucket_ns ? opt->bucket_ns : DEFAULT_BUCKET_NS;
+		s->config->bucket_ns = opt->bucket_ns ? opt->bucket_ns : STEER_DEFAULT_BUCKET_NS;
 	s->config->stall_ns = opt->stall_ns;
 	s->config->owner_pid = (uint32_t)s->owner;
 	s->config->choices = opt->choices ? opt->choices : STEER_DEFAULT_CHOICES;

@@ -71,12 +71,35 @@ int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id);
  */
 void steer_remove_address(struct steer *s, unsigned id);
 
+/*
+ * A steering of another number of slots, beside `from` and not in force yet: its settings, its weights as far as there
+ * are slots for them, its addresses under the same ids and its verdicts, with slots, weights and configuration of its
+ * own.  Addresses may be added to it meanwhile.  Until steer_take_over() it can be closed as if it had never been.
+ * 0 or -errno.
+ */
+int steer_resize(const struct steer *from, unsigned slot_count, struct steer **ret_steer);
+/*
+ * The address's program is replaced: from the next SYN on it is that of `s`.  fds[0] to fds[old_count - 1] are in the
+ * array already.  0 or -errno; the old program is in force then.
+ */
+int steer_take_address(struct steer *s, unsigned id, const int *fds, unsigned old_count);
+/* The pins are those of `s` from now on, at no time missing; what is left of `from` is to be closed. */
+void steer_take_over(struct steer *s, struct steer *from);
+/* Writes those settings that differ between the two, and leaves alone what an operator has changed. */
+void steer_change(struct steer *s, const struct steer_options *before, const struct steer_options *now);
+
 /* The shared line of a slot; stays valid, and shared over fork(), until steer_close().  NULL beyond the last. */
 struct steer_slot *steer_slot(struct steer *s, unsigned slot);
 unsigned steer_slot_count(const struct steer *s);
 
 /* Master: a worker of `pid` on `cpu` takes the slot: live, resv and pending become 0, is_up 1, the stamp now. */
 void steer_slot_up(struct steer *s, unsigned slot, uint32_t cpu, uint32_t pid);
+/*
+ * Master: the slot has another worker from now on, and its queue and reservations go on.  The worker itself calls
+ * steer_slot_begin() before it accepts: nobody else writes its fields any more.
+ */
+void steer_slot_pass(struct steer *s, unsigned slot, uint32_t cpu, uint32_t pid);
+void steer_slot_begin(struct steer_slot *slot, uint64_t now_ns);
 /* Master: the slot's worker is gone: live and pending become 0.  `keeps_queue`: the slot may still be chosen (its
  * socket is open and the next worker comes soon). */
 void steer_slot_down(struct steer *s, unsigned slot, bool keeps_queue);
@@ -106,6 +129,13 @@ void steer_accepted(const struct steer *s, struct steer_slot *slot, uint64_t now
 void steer_adopted(struct steer_slot *slot);
 /* The same for a connection that slot `slot` took from the queue of `from`: the reservation cancelled is there. */
 void steer_rescued(const struct steer *s, struct steer_slot *slot, struct steer_slot *from, uint64_t now_ns);
+/* Worker: so many are open, whatever somebody wrote by mistake. */
+static inline void steer_set_live(struct steer_slot *slot, uint32_t live)
+{
+	if (slot->live != live)
+		__atomic_store_n(&slot->live, live, __ATOMIC_RELAXED);
+}
+
 /* One accepted connection is gone. */
 void steer_closed(struct steer_slot *slot);
 

@@ -11,6 +11,8 @@ struct steer_bpf;
 
 enum steer_map { STEER_MAP_SLOTS, STEER_MAP_CONFIG, STEER_MAP_WEIGHTS, STEER_MAP_VERDICTS, STEER_MAP_COUNT };
 
+#define STEER_DEFAULT_BUCKET_NS 500000000ull
+
 /* An element of an array map takes a multiple of 8 bytes: so does a weight, in both kinds of memory. */
 #define STEER_WEIGHT_STRIDE 2
 
@@ -29,6 +31,7 @@ struct steer {
 	int map_fds[STEER_MAP_COUNT];	/* -1: inactive or disowned */
 	struct steer_bpf **addresses;	/* by id; NULL: free */
 	unsigned address_count;
+	uint64_t past_runs;		/* of programs that are gone */
 
 	char *pin_dir;			/* NULL: nothing pinned */
 	int pin_lock_fd;
@@ -36,10 +39,20 @@ struct steer {
 	char pin_error[320];
 };
 
+/* steer.c: maps the memory of the maps, or plain memory where there are none.  0 or -ENOMEM. */
+int steer_map_memory(struct steer *s);
+
 /* steer_load.c */
-/* Loads maps and program once: fills map_fds, can_migrate and is_old.  0, or -errno with the reason in s->why. */
+/*
+ * Loads maps and program once: fills can_migrate, is_old and those map_fds that are negative.  0, or -errno with the
+ * reason in s->why.
+ */
 int steer_load(struct steer *s);
+/* For each address of `from` a program of the slots of `s`, with the same socket array; not attached.  0 or -errno. */
+int steer_copy_addresses(struct steer *s, const struct steer *from);
 void steer_unload(struct steer *s);
+/* Pins the program and the array of every address. */
+void steer_pin_addresses(struct steer *s);
 /* The program that was loaded, of the two in the skeleton. */
 int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel);
 
@@ -48,5 +61,10 @@ void steer_pin_open(struct steer *s, const char *dir);
 void steer_pin_close(struct steer *s);
 void steer_pin_address(struct steer *s, unsigned id, int socks_fd, int prog_fd);
 void steer_unpin_address(struct steer *s, unsigned id);
+/* All pins again, in the place of those of another steering; none is missing at any time. */
+void steer_pin_anew(struct steer *s);
+
+/* steer_runs.c */
+uint64_t steer_runs_of(int prog_fd);
 
 #endif

@@ -50,9 +50,11 @@ int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel)
 	return bpf_program__fd(loaded(skel, s->is_old));
 }
 
-/* Sizes for the slots in use, so that a dump shows no others; shared maps where there are any
- * already. */
-static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migrate)
+/*
+ * Sizes for the slots in use, so that a dump shows no others; shared maps where there are any already.  The socket array
+ * alone keeps room for all slots there can be (steer_resize.c).  `socks_fd`: the one to take, -1: a new one.
+ */
+static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migrate, int socks_fd)
 {
 	struct bpf_map *maps[STEER_MAP_COUNT];
 	int r;
@@ -67,7 +69,11 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 		bpf_map__set_max_entries(skel->maps.steer_slots, s->slot_count);
 		bpf_map__set_max_entries(skel->maps.steer_weights, s->slot_count);
 	}
-	bpf_map__set_max_entries(skel->maps.steer_socks, s->slot_count);
+	if (socks_fd >= 0) {
+		r = bpf_map__reuse_fd(skel->maps.steer_socks, socks_fd);
+		if (r)
+			return r;
+	}
 	skel->rodata->can_migrate = can_migrate;
 	skel->rodata->slot_count = s->slot_count;
 	(void)bpf_program__set_autoload(skel->progs.steer, !s->is_old);
@@ -78,14 +84,14 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 }
 
 /* 0 or -errno, with errno as the failing call left it: libbpf keeps it. */
-static int load_one(const struct steer *s, bool can_migrate, struct steer_bpf **ret_skel)
+static int load_one(const struct steer *s, bool can_migrate, int socks_fd, struct steer_bpf **ret_skel)
 {
 	libbpf_print_fn_t old = libbpf_set_print(keep_quiet);
 	struct steer_bpf *skel = steer_bpf__open();
 	int r = skel ? 0 : -errno;
 
 	if (r == 0)
-		r = prepare(s, skel, can_migrate);
+		r = prepare(s, skel, can_migrate, socks_fd);
 	if (r == 0)
 		r = steer_bpf__load(skel);
 	libbpf_set_print(old);
@@ -118,12 +124,12 @@ int steer_load(struct steer *s)
 {
 	struct steer_bpf *skel = NULL;
 	struct bpf_map *maps[STEER_MAP_COUNT];
-	int r = load_one(s, true, &skel);
+	int r = load_one(s, true, -1, &skel);
 
 	s->can_migrate = r == 0;
 	for (int i = 0; i < 2 && r && r != -EPERM; i++) {
 		s->is_old = i == 1;
-		r = load_one(s, false, &skel);
+		r = load_one(s, false, -1, &skel);
 	}
 	if (r) {
 		explain(s, r);
@@ -131,6 +137,8 @@ int steer_load(struct steer *s)
 	}
 	list_maps(skel, maps);
 	for (int i = 0; i < STEER_MAP_COUNT && r == 0; i++) {
+		if (s->map_fds[i] >= 0)
+			continue;
 		s->map_fds[i] = fcntl(bpf_map__fd(maps[i]), F_DUPFD_CLOEXEC, 3);
 		if (s->map_fds[i] < 0) {
 			r = -errno;
@@ -176,15 +184,15 @@ static int free_id(struct steer *s, unsigned *ret_id)
 	return 0;
 }
 
-/* The array first: the program must not run before there is something to choose. */
-static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds)
+/* The array first: the program must not run before there is something to choose.  Those before `from` are in it. */
+static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds, unsigned from)
 {
 	int socks = bpf_map__fd(skel->maps.steer_socks), prog = steer_prog_fd(s, skel);
 
-	for (__u32 slot = 0; slot < s->slot_count; slot++) {
+	for (__u32 slot = from; slot < s->slot_count; slot++) {
 		__u64 value = (__u64)fds[slot];
 
-		if (bpf_map_update_elem(socks, &slot, &value, BPF_NOEXIST))
+		if (bpf_map_update_elem(socks, &slot, &value, BPF_ANY))
 			return -errno;
 	}
 	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &prog, sizeof(prog)))
@@ -204,10 +212,10 @@ int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 	r = free_id(s, &id);
 	if (r)
 		return r;
-	r = load_one(s, s->can_migrate, &skel);
+	r = load_one(s, s->can_migrate, -1, &skel);
 	if (r)
 		return r;
-	r = attach(s, skel, fds);
+	r = attach(s, skel, fds, 0);
 	if (r) {
 		steer_bpf__destroy(skel);
 		return r;
@@ -216,6 +224,41 @@ int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 	steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
 	*ret_id = id;
 	return 0;
+}
+
+int steer_copy_addresses(struct steer *s, const struct steer *from)
+{
+	s->addresses = calloc(from->address_count + 1, sizeof(*s->addresses));
+	if (!s->addresses)
+		return -ENOMEM;
+	s->address_count = from->address_count;
+	for (unsigned id = 0; id < from->address_count; id++) {
+		const struct steer_bpf *skel = from->addresses[id];
+		int r = skel ? load_one(s, s->can_migrate, bpf_map__fd(skel->maps.steer_socks), &s->addresses[id]) : 0;
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void steer_pin_addresses(struct steer *s)
+{
+	for (unsigned id = 0; id < s->address_count; id++) {
+		const struct steer_bpf *skel = s->addresses[id];
+
+		if (skel)
+			steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+	}
+}
+
+int steer_take_address(struct steer *s, unsigned id, const int *fds, unsigned old_count)
+{
+	if (!s->is_active)
+		return 0;
+	if (id >= s->address_count || !s->addresses[id])
+		return -ENOENT;
+	return attach(s, s->addresses[id], fds, old_count);
 }
 
 void steer_remove_address(struct steer *s, unsigned id)
@@ -228,6 +271,7 @@ void steer_remove_address(struct steer *s, unsigned id)
 	/* The group keeps its program, and that its array, for as long as a socket lives. */
 	for (__u32 slot = 0; slot < s->slot_count; slot++)
 		(void)bpf_map_delete_elem(bpf_map__fd(skel->maps.steer_socks), &slot);
+	s->past_runs += steer_runs_of(steer_prog_fd(s, skel));
 	steer_unpin_address(s, id);
 	steer_bpf__destroy(skel);
 	s->addresses[id] = NULL;

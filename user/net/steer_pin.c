@@ -55,6 +55,21 @@ static int pin(const struct steer *s, const char *name, int fd)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
+/* In the place of what is pinned there, in one step: who looks finds the one or the other. */
+static int replace(const struct steer *s, const char *name, int fd)
+{
+	static const char new_name[] = "steer_new";
+	int r = pin(s, new_name, fd);
+
+	if (r)
+		return r;
+	if (renameat(s->pin_lock_fd, new_name, s->pin_lock_fd, name) == 0)
+		return 0;
+	r = -errno;
+	(void)unlinkat(s->pin_lock_fd, new_name, 0);
+	return r;
+}
+
 /* Removes every pin of ours below the directory that `fd` has open; nothing else is touched. */
 static void unlink_all(int fd)
 {
@@ -204,13 +219,26 @@ void steer_pin_address(struct steer *s, unsigned id, int socks_fd, int prog_fd)
 	if (s->pin_lock_fd < 0)
 		return;
 	snprintf(name, sizeof(name), "steer_socks_%u", id);
-	r = pin(s, name, socks_fd);
+	r = replace(s, name, socks_fd);
 	if (r == 0) {
 		snprintf(name, sizeof(name), "steer_prog_%u", id);
-		r = pin(s, name, prog_fd);
+		r = replace(s, name, prog_fd);
 	}
 	if (r)
 		fail(s, "cannot pin '%s/%s': %s", s->pin_dir, name, strerror(-r));
+}
+
+void steer_pin_anew(struct steer *s)
+{
+	if (s->pin_lock_fd < 0)
+		return;
+	for (int i = 0; i < STEER_MAP_COUNT; i++) {
+		int r = replace(s, map_names[i], s->map_fds[i]);
+
+		if (r)
+			fail(s, "cannot pin '%s/%s': %s", s->pin_dir, map_names[i], strerror(-r));
+	}
+	steer_pin_addresses(s);
 }
 
 void steer_unpin_address(struct steer *s, unsigned id)

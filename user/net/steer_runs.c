@@ -7,18 +7,35 @@
 
 #include "net/steer_impl.h"
 
+static int read_runs(int prog_fd, uint64_t *ret_runs)
+{
+	struct bpf_prog_info info = {0};
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
+		return -errno;
+	*ret_runs = info.run_cnt;
+	return 0;
+}
+
+uint64_t steer_runs_of(int prog_fd)
+{
+	uint64_t runs;
+
+	return read_runs(prog_fd, &runs) == 0 ? runs : 0;
+}
+
 int steer_read_runs(const struct steer *s, uint64_t *ret_runs)
 {
-	*ret_runs = 0;
+	*ret_runs = s->past_runs;
 	for (unsigned id = 0; id < s->address_count; id++) {
-		struct bpf_prog_info info = {0};
-		__u32 len = sizeof(info);
+		uint64_t runs;
+		int err = s->addresses[id] ? read_runs(steer_prog_fd(s, s->addresses[id]), &runs) : 0;
 
-		if (!s->addresses[id])
-			continue;
-		if (bpf_obj_get_info_by_fd(steer_prog_fd(s, s->addresses[id]), &info, &len))
-			return -errno;
-		*ret_runs += info.run_cnt;
+		if (err)
+			return err;
+		if (s->addresses[id])
+			*ret_runs += runs;
 	}
 	return 0;
 }

@@ -120,6 +120,25 @@ void steer_slot_up(struct steer *s, unsigned slot, uint32_t cpu, uint32_t pid)
 	__atomic_store_n(&line->is_up, 1, __ATOMIC_RELEASE);
 }
 
+void steer_slot_pass(struct steer *s, unsigned slot, uint32_t cpu, uint32_t pid)
+{
+	struct steer_slot *line = steer_slot(s, slot);
+
+	if (!line)
+		return;
+	line->cpu = cpu;
+	line->pid = pid;
+	__atomic_store_n(&line->is_up, 1, __ATOMIC_RELEASE);
+}
+
+void steer_slot_begin(struct steer_slot *slot, uint64_t now_ns)
+{
+	steer_stamp(slot, now_ns);
+	__atomic_store_n(&slot->live, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->pending, 0, __ATOMIC_RELAXED);
+	steer_set_waiting(slot, false);
+}
+
 void steer_slot_down(struct steer *s, unsigned slot, bool keeps_queue)
 {
 	struct steer_slot *line = steer_slot(s, slot);

@@ -101,3 +101,27 @@ int steer_undrain(struct steer *s, unsigned slot)
 	before = s->drained_weights[slot];
 	return steer_set_weight(s, slot, before ? before : STEER_DEFAULT_WEIGHT);
 }
+
+/* 0 to steer_open() means the default; what counts is what it made of it. */
+static uint64_t bucket_of(const struct steer_options *opt)
+{
+	if (opt->bucket_ns == STEER_NO_RESERVATIONS)
+		return 0;
+	return opt->bucket_ns ? opt->bucket_ns : STEER_DEFAULT_BUCKET_NS;
+}
+
+#define CHANGE(field, was, is)                                                                     \
+	do {                                                                                       \
+		if ((was) != (is))                                                                 \
+			__atomic_store_n(&s->config->field, (is), __ATOMIC_RELAXED);               \
+	} while (0)
+
+void steer_change(struct steer *s, const struct steer_options *before, const struct steer_options *now)
+{
+	CHANGE(policy, (uint32_t)before->policy, (uint32_t)now->policy);
+	CHANGE(bucket_ns, bucket_of(before), bucket_of(now));
+	CHANGE(stall_ns, before->stall_ns, now->stall_ns);
+	CHANGE(choices, before->choices, now->choices ? now->choices : STEER_DEFAULT_CHOICES);
+	CHANGE(band, before->band, now->band);
+	CHANGE(pending_weight, before->pending_weight, now->pending_weight);
+}

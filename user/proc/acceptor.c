@@ -182,7 +182,7 @@ static void on_timer(struct timer *t)
 void acceptor_on_closed(struct acceptor *a)
 {
 	steer_closed(a->slot);
-	if (a->is_paused && a->server->session_count < a->max_count)
+	if (a->is_paused && !a->is_stopped && a->server->session_count < a->max_count)
 		resume(a);
 }
 
@@ -192,6 +192,7 @@ int acceptor_start(struct acceptor *a, const struct acceptor_source *sources, un
 
 	a->is_paused = false;
 	a->is_starved = false;
+	a->is_stopped = false;
 	a->socket_count = 0;
 	job_init(&a->job, on_job);
 	timer_init(&a->timer, on_timer);
@@ -210,18 +211,33 @@ int acceptor_start(struct acceptor *a, const struct acceptor_source *sources, un
 	return err;
 }
 
-void acceptor_drain(struct acceptor *a)
+void acceptor_stop(struct acceptor *a)
+{
+	if (!a->sockets || a->is_stopped)
+		return;
+	for (unsigned i = 0; i < a->socket_count; i++)
+		loop_remove(a->loop, &a->sockets[i].io);
+	loop_timer_stop(a->loop, &a->timer);
+	job_cancel(&a->job);
+	a->is_stopped = true;
+	a->is_paused = false;
+}
+
+/* Bounded: whoever connects meanwhile may be served too, but it must end. */
+void acceptor_take(struct acceptor *a, unsigned i)
+{
+	if (!a->sockets || i >= a->socket_count)
+		return;
+	for (unsigned n = 0; n < BATCH && accept_batch(a, &a->sockets[i]); n++)
+		;
+}
+
+void acceptor_close(struct acceptor *a)
 {
 	if (!a->sockets)
 		return;
-	/* Bounded: whoever connects during the drain may be served too, but the drain must end. */
-	for (unsigned i = 0; i < a->socket_count; i++) {
-		for (unsigned n = 0; n < BATCH && accept_batch(a, &a->sockets[i]); n++)
-			;
-		loop_remove(a->loop, &a->sockets[i].io);
-	}
+	acceptor_stop(a);
 	loop_timer_stop(a->loop, &a->timer);
-	job_cancel(&a->job);
 	if (a->reserve_fd >= 0)
 		close(a->reserve_fd);
 	free(a->sockets);
@@ -229,4 +245,12 @@ void acceptor_drain(struct acceptor *a)
 	a->socket_count = 0;
 	a->reserve_fd = -1;
 	a->is_paused = false;
+}
+
+void acceptor_drain(struct acceptor *a)
+{
+	/* Stopped: what waits is somebody else's. */
+	for (unsigned i = 0; i < a->socket_count && !a->is_stopped; i++)
+		acceptor_take(a, i);
+	acceptor_close(a);
 }

@@ -38,11 +38,18 @@ struct acceptor {
 	struct timer timer;		/* while paused */
 	int reserve_fd;
 	bool is_paused;
+	bool is_stopped;
 	bool is_starved;		/* the pause came from a lack of descriptors or memory */
 };
 
 /* `sources`: this slot's socket of each listen address; the descriptors stay the caller's.  0 or -errno. */
 int acceptor_start(struct acceptor *a, const struct acceptor_source *sources, unsigned count);
+/* No more accepting; what waits goes on waiting.  The sockets can still be emptied. */
+void acceptor_stop(struct acceptor *a);
+/* Stopped: takes what waits at one of them, by its place in `sources`. */
+void acceptor_take(struct acceptor *a, unsigned i);
+/* Forgets the sockets (does not close them).  Harmless twice. */
+void acceptor_close(struct acceptor *a);
 /* Takes what still waits in the queues, then forgets the sockets (does not close them). Harmless twice. */
 void acceptor_drain(struct acceptor *a);
 /* A connection has gone: its count, and room for another. */

@@ -30,6 +30,8 @@ const struct cli_command cli_commands[] = {
 	 OPTIONS_FIND | OPTION_JSON, 0, 3, cli_do_steer},
 	{"upstream", "[ACTION]", "show the servers behind the proxy, drain one",
 	 OPTIONS_FIND | OPTION_JSON, 0, 3, cli_do_upstream},
+	{"reload", "", "read the configuration anew, wait until it serves",
+	 OPTIONS_FIND | OPTION_JSON | OPTION_TIMEOUT, 0, 0, cli_do_reload},
 	{"stop", "", "stop a server, wait until it has gone",
 	 OPTIONS_FIND | OPTION_TIMEOUT | OPTION_NOW, 0, 0, cli_do_stop},
 	{"reopen", "", "open the access log anew", OPTIONS_FIND, 0, 0, cli_do_reopen},

@@ -85,6 +85,7 @@ static void drop_pin(struct config *config)
 {
 	free(config->pin);
 	config->pin = NULL;
+	config->is_pin_given = true;
 }
 
 int cli_control_settle(struct cli *cli, struct config *config)
@@ -97,6 +98,7 @@ int cli_control_settle(struct cli *cli, struct config *config)
 		/* A second server of a one-line command must not take the pins of the first. */
 		if (!config->path)
 			drop_pin(config);
+		config->is_control_given = true;
 		return replace(cli, &config->control, cli->control);
 	}
 	if (cli->env->is_root)
@@ -110,6 +112,7 @@ int cli_control_settle(struct cli *cli, struct config *config)
 		status = user_socket(cli, config, path);
 		if (status == CLI_OK)
 			status = replace(cli, &config->control, path);
+		config->is_control_given = true;
 	}
 	config_free(defaults);
 	return status;

@@ -103,6 +103,9 @@ int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer);
 /* top.c */
 int cli_do_top(struct cli *cli);
 
+/* cli_reload.c */
+int cli_do_reload(struct cli *cli);
+
 /* cli_sim.c */
 int cli_do_sim(struct cli *cli);
 /* The scenarios and the keys, for `sluice help sim`. */

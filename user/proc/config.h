@@ -171,6 +171,7 @@ struct config {
 	char *user;
 	char *control;			/* path of the control socket */
 	char *pin;			/* folder in bpffs; NULL = no pins */
+	bool is_control_given, is_pin_given;	/* not by the file: the command line has replaced what it says */
 	char *server_name;		/* Server field; NULL or "" = none */
 	enum sandbox_mode sandbox;
 	struct config_steering steering;

@@ -97,6 +97,8 @@ void ctl_client_close(struct ctl_client *c)
 		close(c->pid_fd);
 	c->fd = -1;
 	c->pid_fd = -1;
+	free(c->details);
+	c->details = NULL;
 }
 
 static int send_all(int fd, const char *data, size_t len, uint64_t deadline_ms)
@@ -182,6 +184,9 @@ static int judge(struct ctl_client *c, json_t *answer)
 		return 0;
 	text = json_string_value(json_object_get(answer, "error"));
 	snprintf(c->error, sizeof(c->error), "%s", text ? text : "the server gives no reason");
+	text = json_string_value(json_object_get(answer, "details"));
+	free(c->details);
+	c->details = text ? strdup(text) : NULL;
 	json_decref(answer);
 	return -EREMOTEIO;
 }

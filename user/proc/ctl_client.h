@@ -20,6 +20,7 @@ struct ctl_client {
 	pid_t pid;				/* of the server; 0 when it cannot be known */
 	const char *path;			/* borrowed */
 	char error[CTL_CLIENT_ERROR_TEXT];	/* set whenever a call fails */
+	char *details;			/* lines that belong before it; NULL: none.  Freed by ctl_client_close */
 };
 
 /* `timeout_ms` everywhere: for the whole call; 0 waits without end.  All return 0 or -errno. */

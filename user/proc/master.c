@@ -9,7 +9,6 @@
 
 #include "base/err.h"
 #include "proc/master_internal.h"
-#include "proc/worker.h"
 
 /* Workers keep the drain limit themselves; one that does not is killed this much later. */
 #define KILL_AFTER_MS 1000u
@@ -17,34 +16,105 @@
 
 /* Signals ----------------------------------------------------------------------------------------------------- */
 
+/* Of workers or monitors, over all generations. */
+static unsigned living(const struct master *m, bool is_monitor)
+{
+	unsigned count = 0;
+
+	list_for_each(node, &m->generations) {
+		const struct generation *g = container_of(node, struct generation, node);
+
+		count += supervisor_living(is_monitor ? &g->monitor : &g->workers);
+	}
+	return count;
+}
+
+static void stop_all(struct master *m, bool is_monitor, int signal)
+{
+	list_for_each(node, &m->generations) {
+		struct generation *g = container_of(node, struct generation, node);
+
+		supervisor_stop(is_monitor ? &g->monitor : &g->workers, signal);
+	}
+}
+
 void master_stop(struct master *m, bool is_hard)
 {
-	uint64_t limit_ms = is_hard ? 0 : m->config->timeouts.drain;
+	struct generation *g = m->current;
+	uint64_t limit_ms = is_hard ? 0 : g->config->timeouts.drain;
 
 	if (m->state != MASTER_STOPPING) {
 		log_info("stopping%s", is_hard ? " at once" : ", connections have their time to end");
 		service_stopping(&m->service);
+		/* Who passed them has them still, or wants to see them go. */
+		inherit_close(&m->inherited);
 	}
 	m->state = MASTER_STOPPING;
+	reload_cancel(&m->reload);
 	watch_close(&m->watch);
 	/* Before the signals: each worker then takes what waits at its socket and is the last to close it. */
-	for (unsigned i = 0; i < m->listener_count; i++)
-		listener_close(&m->listeners[i], NULL);
+	for (unsigned i = 0; i < g->listener_count; i++)
+		listener_close(&g->listeners[i], NULL);
 	loop_timer_start(&m->loop, &m->kill_timer, limit_ms + KILL_AFTER_MS);
-	supervisor_stop(&m->supervisor, is_hard ? SIGQUIT : SIGTERM);
+	stop_all(m, false, is_hard ? SIGQUIT : SIGTERM);
 }
 
 static void on_kill_timer(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, kill_timer);
+	bool is_monitor = living(m, false) == 0;
 
-	if (m->monitor.is_stopping) {
-		log_warn("the monitor did not end in time and is killed");
-		supervisor_stop(&m->monitor, SIGKILL);
+	log_warn(is_monitor ? "the monitor did not end in time and is killed"
+			    : "workers that did not end in time are killed");
+	stop_all(m, is_monitor, SIGKILL);
+}
+
+/* The monitor goes last: workers that drain still want to know which servers are well.  Its own end stops the loop. */
+static void sweep_at_stop(struct master *m)
+{
+	if (living(m, false) > 0)
+		return;
+	if (living(m, true) == 0) {
+		loop_stop(&m->loop);
 		return;
 	}
-	log_warn("workers that did not end in time are killed");
-	supervisor_stop(&m->supervisor, SIGKILL);
+	if (m->current->monitor.is_stopping)
+		return;
+	loop_timer_start(&m->loop, &m->kill_timer, KILL_AFTER_MS);
+	stop_all(m, true, SIGTERM);
+}
+
+/* Not at once: whoever says that the last process is gone still walks over the generation. */
+static void on_sweep(struct job *j)
+{
+	struct master *m = container_of(j, struct master, sweep);
+
+	list_for_each_safe(node, next, &m->generations) {
+		struct generation *g = container_of(node, struct generation, node);
+
+		if (g->state != GENERATION_LEAVING && g->state != GENERATION_FAILED)
+			continue;
+		if (supervisor_living(&g->workers) || supervisor_living(&g->monitor) || g == m->reload.before)
+			continue;
+		if (g->state == GENERATION_LEAVING) {
+			master_keep_stats(m, g);
+			generation_bequeath_counters(g, m->current);
+		}
+		log_debug("generation %u is gone", g->number);
+		generation_free(g);
+	}
+	if (m->state == MASTER_STOPPING)
+		sweep_at_stop(m);
+}
+
+static void reap_all(struct master *m)
+{
+	list_for_each(node, &m->generations) {
+		struct generation *g = container_of(node, struct generation, node);
+
+		supervisor_reap(&g->workers);
+		supervisor_reap(&g->monitor);
+	}
 }
 
 static void on_signal(struct io *io, uint32_t events)
@@ -55,8 +125,7 @@ static void on_signal(struct io *io, uint32_t events)
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD:
-			supervisor_reap(&m->supervisor);
-			supervisor_reap(&m->monitor);
+			reap_all(m);
 			break;
 		case SIGTERM:
 		case SIGINT:
@@ -69,9 +138,7 @@ static void on_signal(struct io *io, uint32_t events)
 			master_reopen_log(m);
 			break;
 		case SIGHUP:
-			log_warn("SIGHUP: this version cannot reload; nothing has changed");
-			service_reloading(&m->service);
-			service_ready(&m->service, "Serving; this version cannot reload");
+			reload_ask(&m->reload, NULL);
 			break;
 		}
 	}
@@ -100,170 +167,41 @@ static int open_signals(struct master *m)
 	return loop_add(&m->loop, &m->signals, EPOLLIN, false);
 }
 
+/* A worker that leaves may send to a slot that has gone just then. */
+static void forward_strays(const struct generation *g)
+{
+	for (unsigned i = g->worker_count; i < g->inboxes.count; i++)
+		inboxes_forward(&g->inboxes, i, i % g->worker_count);
+}
+
 /* Once a second reservations are retired, so that who reads the map sees them go even when no SYN comes. */
 static void on_tick(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, tick);
 
-	steer_retire(m->steer, m->loop.now_ns);
+	steer_retire(m->current->steer, m->loop.now_ns);
+	forward_strays(m->current);
 	watch_review(&m->watch);
 	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }
 
-/* Workers ----------------------------------------------------------------------------------------------------- */
-
-static void on_start(void *owner, unsigned slot)
-{
-	struct master *m = owner;
-
-	/* Before the fork, since it sets the slot's counts to zero and the worker counts from its first accept on. */
-	steer_slot_up(m->steer, slot, master_cpu_of(m, slot), 0);
-	m->stats[slot].state = WORKER_STARTING;
-	m->stats[slot].generation = MASTER_GENERATION;
-}
-
-static void on_started(void *owner, unsigned slot, pid_t pid)
-{
-	struct master *m = owner;
-
-	steer_slot(m->steer, slot)->pid = (uint32_t)pid;
-	m->stats[slot].pid = (uint32_t)pid;
-	m->stats[slot].restarts = m->supervisor.workers[slot].restarts;
-}
-
-void master_abandon(struct master *m)
-{
-	watch_abandon(&m->watch);
-	ctl_abandon(m->ctl);
-	service_abandon(&m->service);
-	steer_disown(m->steer);
-	close(m->signals.fd);
-	close(m->loop.epfd);
-}
-
-static int run_child(void *owner, unsigned slot, int channel_fd)
-{
-	struct master *m = owner;
-	struct worker_options opt = {
-		.config = m->config,
-		.runtime = m->runtime,
-		.steer = m->steer,
-		.inboxes = &m->inboxes,
-		.upstreams = &m->upstreams,
-		.stats = &m->stats[slot],
-		.listeners = m->listeners,
-		.listener_count = m->listener_count,
-		.slot = slot,
-		.cpu = (int)master_cpu_of(m, slot),
-		.file_limit = m->file_limit,
-		.channel_fd = channel_fd,
-		.log_fd = m->log_fd,
-		.identity = m->identity,
-		.sandbox = &m->sandbox,
-	};
-
-	/*
-	 * A listening socket lives as long as anybody has it open: that shall be the master and the worker of its slot, or
-	 * a stopping server would go on taking connections for workers that have left.
-	 */
-	for (unsigned i = 0; i < m->listener_count; i++)
-		listener_keep_only(&m->listeners[i], slot);
-	supervisor_abandon(&m->monitor);
-	master_abandon(m);
-	return worker_run(&opt);
-}
-
-static void tell_ready(struct master *m)
-{
-	char text[128];
-
-	snprintf(text, sizeof(text), "Serving with %u workers; %s", m->worker_count,
-		 steer_is_active(m->steer) ? "the kernel steers" : "no steering");
-	service_ready(&m->service, text);
-}
-
-static void announce(const struct master *m)
-{
-	char text[SOCK_ADDR_TEXT];
-
-	for (unsigned i = 0; i < m->listener_count; i++)
-		log_info("listening on %s", sock_addr_print(&m->listeners[i].addr, text));
-	if (steer_is_active(m->steer))
-		log_info("serving with %u workers on %u cpus; the kernel steers, policy %s",
-			 m->worker_count, MIN(m->cpus.count, m->worker_count),
-			 steer_policy_name(steer_policy(m->steer)));
-	else
-		log_info("serving with %u workers on %u cpus; no steering", m->worker_count,
-			 MIN(m->cpus.count, m->worker_count));
-}
-
-static void on_worker_ready(void *owner, unsigned slot, bool all_ready)
-{
-	struct master *m = owner;
-
-	if (all_ready && m->state == MASTER_STARTING) {
-		m->state = MASTER_SERVING;
-		announce(m);
-		tell_ready(m);
-	} else if (m->state == MASTER_SERVING) {
-		log_info("worker %u serves again", slot);
-	}
-}
-
-static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
-{
-	struct master *m = owner;
-
-	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
-	upstream_table_forget_worker(&m->upstreams, slot);
-	m->stats[slot].state = WORKER_DOWN;
-	m->stats[slot].pid = 0;
-	/* A slot whose next worker comes at once keeps being chosen: its socket holds the queue meanwhile. */
-	steer_slot_down(m->steer, slot, will_restart_ms == 0);
-	if (m->state == MASTER_STOPPING)
-		return;
-	if (m->state == MASTER_STARTING && !m->supervisor.was_ready) {
-		log_error("worker %u (pid %d) %s before it served", slot, (int)pid, how);
-		m->exit_status = 1;
-		master_stop(m, true);
-		return;
-	}
-	log_error("worker %u (pid %d) %s; another starts in %ld ms", slot, (int)pid, how,
-		  will_restart_ms);
-}
-
-/* The monitor goes last: workers that drain still want to know which servers are well.  Its own end stops the loop. */
-static void on_empty(void *owner)
-{
-	struct master *m = owner;
-
-	loop_timer_start(&m->loop, &m->kill_timer, KILL_AFTER_MS);
-	supervisor_stop(&m->monitor, SIGTERM);
-}
-
-static const struct supervisor_ops supervisor_ops = {
-	.on_start = on_start,
-	.on_started = on_started,
-	.run_child = run_child,
-	.on_ready = on_worker_ready,
-	.on_gone = on_gone,
-	.on_empty = on_empty,
-};
-
 /* Run --------------------------------------------------------------------------------------------------------- */
 
 /* Serving is worth more than watching: without it a stalled worker's queue waits. */
-static void start_watch(struct master *m)
+void master_start_watch(struct master *m)
 {
+	struct generation *g = m->current;
 	int err;
 
-	m->watch.loop = &m->loop;
-	m->watch.steer = m->steer;
-	m->watch.stats = m->stats;
-	m->watch.listeners = m->listeners;
-	m->watch.listener_count = m->listener_count;
-	m->watch.supervisor = &m->supervisor;
-	m->watch.kill_ns = m->config->steering.stall_kill_ms * NS_PER_MS;
+	m->watch = (struct watch){
+		.loop = &m->loop,
+		.steer = g->steer,
+		.stats = g->stats,
+		.listeners = g->listeners,
+		.listener_count = g->listener_count,
+		.supervisor = &g->workers,
+		.kill_ns = g->config->steering.stall_kill_ms * NS_PER_MS,
+	};
 	err = watch_open(&m->watch);
 	if (err)
 		log_warn("stalled workers will not be noticed: %s", strerror(-err));
@@ -273,12 +211,9 @@ static int serve(struct master *m)
 {
 	int err;
 
-	m->supervisor.loop = &m->loop;
-	m->supervisor.ops = &supervisor_ops;
-	m->supervisor.owner = m;
-	start_watch(m);
-	master_start_monitor(m);
-	err = supervisor_start(&m->supervisor, m->worker_count);
+	master_start_watch(m);
+	master_start_monitor(m->current);
+	err = master_start_workers(m->current);
 	if (err) {
 		log_error("cannot start workers: %s", strerror(-err));
 		m->exit_status = 1;
@@ -301,6 +236,16 @@ static void answer_stop(struct master *m)
 	m->stop_request_count = 0;
 }
 
+void master_tell_ready(struct master *m)
+{
+	const struct generation *g = m->current;
+	char text[128];
+
+	snprintf(text, sizeof(text), "Serving with %u workers, generation %u; %s", g->worker_count, g->number,
+		 steer_is_active(g->steer) ? "the kernel steers" : "no steering");
+	service_ready(&m->service, text);
+}
+
 /* One that stops has its limits elsewhere; without a watch nobody can say. */
 static bool is_moving(void *owner, uint64_t within_ns)
 {
@@ -317,7 +262,10 @@ int master_run(const struct config *config)
 
 	log_set_name("master");
 	log_set_level(config->log.level);
-	*m = (struct master){ .config = config, .log_fd = -1, .started_ns = clock_ns() };
+	*m = (struct master){ .started_ns = clock_ns() };
+	list_init(&m->generations);
+	job_init(&m->sweep, on_sweep);
+	reload_init(&m->reload, m);
 	timer_init(&m->tick, on_tick);
 	timer_init(&m->kill_timer, on_kill_timer);
 	/* Before anything else has its numbers of descriptors. */
@@ -331,15 +279,15 @@ int master_run(const struct config *config)
 		return 1;
 	}
 	service_start(&m->service, &m->loop, is_moving, m);
-	err = master_open(m);
+	err = master_open(m, config);
 	if (!err) {
 		err = serve(m);
 		watch_close(&m->watch);
-		supervisor_fini(&m->supervisor);
-		supervisor_fini(&m->monitor);
 	}
+	reload_fini(&m->reload);
 	loop_timer_stop(&m->loop, &m->tick);
 	loop_timer_stop(&m->loop, &m->kill_timer);
+	job_cancel(&m->sweep);
 	if (!err)
 		answer_stop(m);
 	master_close(m);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands of the control socket; include/ctl_proto.h describes them. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "net/fd_pass.h"
 #include "proc/master_internal.h"
 #include "proc/status.h"
 #include "proc/version.h"
@@ -20,31 +20,91 @@ static const char *state_name(enum master_state state)
 	return names[state];
 }
 
-static void on_status(struct ctl_request *rq, const json_t *args, void *owner)
+/* What old workers still have, the oldest generation first; how many entries. */
+static unsigned list_draining(struct master *m, struct status_draining *out, unsigned room)
 {
-	struct master *m = owner;
+	unsigned count = 0;
+
+	list_for_each(node, &m->generations) {
+		const struct generation *g = container_of(node, struct generation, node);
+
+		for (unsigned i = 0; g->state == GENERATION_LEAVING && i < g->worker_count && count < room; i++)
+			if (g->workers.workers[i].pid)
+				out[count++] = (struct status_draining){
+					.slot = i,
+					.pid = (uint32_t)g->workers.workers[i].pid,
+					.generation = g->number,
+					.connections = g->stats[i].connections,
+				};
+	}
+	return count;
+}
+
+/* Of the slots there are, and in `gone` of those there were. */
+static void sum_stats(struct master *m, struct stats_block *sums, struct stats_block *gone)
+{
+	const struct generation *g = m->current;
+
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		master_sum_stats(m, i, &sums[i]);
+		sums[i].pid = g->stats[i].pid;
+		sums[i].generation = g->stats[i].generation;
+		sums[i].state = g->stats[i].state;
+		sums[i].confined = g->stats[i].confined;
+	}
+	for (unsigned i = g->worker_count; i < STEER_MAX_SLOTS; i++) {
+		master_sum_stats(m, i, &sums[g->worker_count]);
+		stats_add(gone, &sums[g->worker_count]);
+	}
+}
+
+static json_t *make_status(struct master *m, bool has_buckets)
+{
+	/* Large, and asked for once a second at most. */
+	static struct status_draining draining[4 * STEER_MAX_SLOTS];
+	struct generation *g = m->current;
+	struct stats_block *sums = calloc(g->worker_count + 2, sizeof(*sums));
+	struct upstream_table upstreams;
 	struct status_source src = {
 		.version = SLUICE_VERSION,
 		.pid = (uint32_t)getpid(),
 		.started_ns = m->started_ns,
 		.now_ns = clock_ns(),
-		.generation = MASTER_GENERATION,
+		.generation = g->number,
 		.state = state_name(m->state),
-		.config = m->config->path,
-		.control = m->config->control,
-		.pin = steer_is_active(m->steer) && !steer_pin_error(m->steer) ? m->config->pin : NULL,
-		.stats = m->stats,
-		.sandbox = &m->sandbox,
-		.listens = m->listeners,
-		.listen_count = m->listener_count,
-		.upstreams = m->config,
-		.upstream_table = &m->upstreams,
-		.has_buckets = json_is_true(json_object_get(args, "buckets")),
+		.config = g->config->path,
+		.control = g->config->control,
+		.pin = steer_is_active(g->steer) && !steer_pin_error(g->steer) ? g->config->pin : NULL,
+		.stats = sums,
+		.gone = sums ? &sums[g->worker_count + 1] : NULL,
+		.draining = draining,
+		.draining_count = list_draining(m, draining, ARRAY_LEN(draining)),
+		.sandbox = &g->sandbox,
+		.listens = g->listeners,
+		.listen_count = g->listener_count,
+		.upstream_table = &upstreams,
+		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;
+	json_t *status;
 
-	status_read(m->steer, src.now_ns, &steering);
-	ctl_reply(rq, json_pack("{s:b, s:o}", "ok", 1, "status", status_json(&src, &steering)));
+	if (!sums)
+		return NULL;
+	sum_stats(m, sums, &sums[g->worker_count + 1]);
+	status_read(g->steer, src.now_ns, &steering);
+	generation_sum_upstreams(m, &upstreams);
+	src.upstreams = upstreams.endpoints ? g->config : NULL;
+	status = status_json(&src, &steering);
+	upstream_table_close(&upstreams);
+	free(sums);
+	return status;
+}
+
+static void on_status(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	json_t *status = make_status(owner, json_is_true(json_object_get(args, "buckets")));
+
+	ctl_reply(rq, json_pack("{s:b, s:o}", "ok", 1, "status", status));
 }
 
 /* Answered at the very end, so that the caller knows how it went. */
@@ -64,6 +124,13 @@ static void on_stop(struct ctl_request *rq, const json_t *args, void *owner)
 		master_stop(m, is_hard);
 }
 
+static void on_reload(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	struct master *m = owner;
+
+	reload_ask(&m->reload, rq);
+}
+
 static void on_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	master_reopen_log(owner);
@@ -73,16 +140,15 @@ static void on_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 static void on_rebalance(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	struct master *m = owner;
-	char byte = CHANNEL_REBALANCE;
 
-	for (unsigned i = 0; i < m->supervisor.count; i++)
-		if (m->supervisor.workers[i].channel.fd >= 0)
-			fd_pass_send(m->supervisor.workers[i].channel.fd, &byte, 1, -1);
+	for (unsigned i = 0; i < m->current->worker_count; i++)
+		supervisor_tell(&m->current->workers, i, CHANNEL_REBALANCE);
 	ctl_reply(rq, json_pack("{s:b}", "ok", 1));
 }
 
 const struct ctl_command master_commands[] = {
 	{ "rebalance", on_rebalance },
+	{ "reload", on_reload },
 	{ "steer", master_on_steer },
 	{ "status", on_status },
 	{ "stop", on_stop },

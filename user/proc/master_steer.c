@@ -18,11 +18,11 @@ static bool get_slot(struct ctl_request *rq, const json_t *args, struct master *
 	const json_t *slot = json_object_get(args, "slot");
 	json_int_t value = json_integer_value(slot);
 
-	if (json_is_integer(slot) && value >= 0 && value < m->worker_count) {
+	if (json_is_integer(slot) && value >= 0 && value < m->current->worker_count) {
 		*ret = (unsigned)value;
 		return true;
 	}
-	ctl_reply_error(rq, "no such slot: the slots are 0 to %u", m->worker_count - 1);
+	ctl_reply_error(rq, "no such slot: the slots are 0 to %u", m->current->worker_count - 1);
 	return false;
 }
 
@@ -33,7 +33,7 @@ static bool do_policy(struct ctl_request *rq, const json_t *args, struct master 
 	enum steer_policy_id policy;
 
 	if (name && steer_policy_parse(name, &policy) == 0) {
-		steer_set_policy(m->steer, policy);
+		steer_set_policy(m->current->steer, policy);
 		log_info("steering policy is now %s", name);
 		return true;
 	}
@@ -59,7 +59,7 @@ static bool do_weight(struct ctl_request *rq, const json_t *args, struct master 
 				STEER_MAX_WEIGHT, STEER_DEFAULT_WEIGHT);
 		return false;
 	}
-	steer_set_weight(m->steer, slot, (uint32_t)value);
+	steer_set_weight(m->current->steer, slot, (uint32_t)value);
 	log_info("weight of slot %u is now %u", slot, (unsigned)value);
 	return true;
 }
@@ -70,7 +70,7 @@ static bool do_drain(struct ctl_request *rq, const json_t *args, struct master *
 
 	if (!get_slot(rq, args, m, &slot))
 		return false;
-	steer_drain(m->steer, slot);
+	steer_drain(m->current->steer, slot);
 	log_info("slot %u is drained", slot);
 	return true;
 }
@@ -81,8 +81,8 @@ static bool do_undrain(struct ctl_request *rq, const json_t *args, struct master
 
 	if (!get_slot(rq, args, m, &slot))
 		return false;
-	steer_undrain(m->steer, slot);
-	log_info("slot %u is no longer drained, weight %u", slot, steer_weight(m->steer, slot));
+	steer_undrain(m->current->steer, slot);
+	log_info("slot %u is no longer drained, weight %u", slot, steer_weight(m->current->steer, slot));
 	return true;
 }
 
@@ -102,9 +102,9 @@ static bool change(struct ctl_request *rq, const char *name, const json_t *args,
 	for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
 		if (strcmp(name, changes[i].name) != 0)
 			continue;
-		if (steer_is_active(m->steer))
+		if (steer_is_active(m->current->steer))
 			return changes[i].run(rq, args, m);
-		ctl_reply_error(rq, "steering is off: %s", steer_why(m->steer));
+		ctl_reply_error(rq, "steering is off: %s", steer_why(m->current->steer));
 		return false;
 	}
 	ctl_reply_error(rq, "unknown change '%.40s' of the steering", name);
@@ -119,9 +119,9 @@ void master_on_steer(struct ctl_request *rq, const json_t *args, void *owner)
 
 	if (name && !change(rq, name, args, m))
 		return;
-	if (steer_explain(m->steer, clock_ns(), &explanation) < 0)
+	if (steer_explain(m->current->steer, clock_ns(), &explanation) < 0)
 		ctl_reply_error(rq, "out of memory");
 	else
 		ctl_reply(rq, json_pack("{s:b, s:o}", "ok", 1, "steer",
-					steer_report_json(&explanation, steer_why(m->steer))));
+					steer_report_json(&explanation, steer_why(m->current->steer))));
 }

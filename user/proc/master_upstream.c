@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The master's part in the upstreams: the shared table with the addresses that the configuration names, the monitor
- * process that fills in the others, and the command "upstream" of the control socket.
+ * The master's part in the upstreams, beside their table (generation_upstream.c): the monitor process of a generation,
+ * and the command "upstream" of the control socket.
  */
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,49 +12,6 @@
 #include "base/suggest.h"
 #include "proc/master_internal.h"
 #include "proc/upstream_report.h"
-
-/* Table -------------------------------------------------------------------------------------------------------- */
-
-static void set_drained(struct master *m, const struct config_server *s, bool is_drained)
-{
-	for (unsigned i = 0; i < s->endpoint_count; i++)
-		__atomic_store_n(&m->upstreams.endpoints[s->first_endpoint + i].is_drained, is_drained,
-				 __ATOMIC_RELAXED);
-}
-
-/* Names are the monitor's.  In use since 0, "never": who starts with the server needs no slow start. */
-static void set_literal(struct upstream_endpoint *e, const struct config_server *s)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-
-	if (s->kind == SERVER_ADDRESS) {
-		upstream_endpoint_set(e, &s->addr.any, sock_addr_len(&s->addr), s->weight, 0);
-	} else if (s->kind == SERVER_UNIX) {
-		memcpy(un.sun_path, s->name, strnlen(s->name, sizeof(un.sun_path) - 1));
-		upstream_endpoint_set(e, (const struct sockaddr *)&un, sizeof(un), s->weight, 0);
-	}
-}
-
-int master_open_upstreams(struct master *m)
-{
-	int err = upstream_table_open(&m->upstreams, m->config->endpoint_count, m->worker_count);
-
-	if (err) {
-		log_error("cannot map the table of upstream servers: %s", strerror(-err));
-		return err;
-	}
-	for (unsigned i = 0; i < m->config->upstream_count; i++) {
-		const struct config_upstream *u = &m->config->upstreams[i];
-
-		for (unsigned k = 0; k < u->server_count; k++) {
-			const struct config_server *s = &u->servers[k];
-
-			set_drained(m, s, s->is_drained);
-			set_literal(&m->upstreams.endpoints[s->first_endpoint], s);
-		}
-	}
-	return 0;
-}
 
 /* Monitor ------------------------------------------------------------------------------------------------------ */
 
@@ -70,34 +26,30 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 
 static int run_child(void *owner, unsigned slot, int channel_fd)
 {
-	struct master *m = owner;
+	struct generation *g = owner;
 	struct monitor_options opt = {
-		.config = m->config,
-		.upstreams = &m->upstreams,
+		.config = g->config,
+		.upstreams = &g->upstreams,
 		.channel_fd = channel_fd,
-		.identity = m->identity,
-		.sandbox = &m->sandbox,
+		.identity = g->master->identity,
+		.sandbox = &g->sandbox,
 	};
 
-	supervisor_abandon(&m->supervisor);
-	master_abandon(m);
+	master_abandon(g->master, g);
 	/* It has nothing to do with clients: a socket kept here would take connections that nobody serves. */
-	for (unsigned i = 0; i < m->listener_count; i++)
-		listener_close(&m->listeners[i], NULL);
-	inboxes_close(&m->inboxes);
-	runtime_free(m->runtime);
-	m->runtime = NULL;
-	if (m->log_fd >= 0)
-		close(m->log_fd);
-	m->log_fd = -1;
+	generation_release(g, NULL, NULL);
+	if (g->log_fd >= 0)
+		close(g->log_fd);
+	g->log_fd = -1;
+	log_set_level(g->config->log.level);
 	return monitor_run(&opt);
 }
 
 static void on_ready(void *owner, unsigned slot, bool all_ready)
 {
-	const struct master *m = owner;
+	const struct generation *g = owner;
 
-	if (m->monitor.workers[slot].restarts)
+	if (g->monitor.workers[slot].restarts)
 		log_info("the monitor works again");
 }
 
@@ -109,9 +61,9 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 
 static void on_empty(void *owner)
 {
-	struct master *m = owner;
+	struct generation *g = owner;
 
-	loop_stop(&m->loop);
+	loop_again(&g->master->loop, &g->master->sweep);
 }
 
 static const struct supervisor_ops monitor_ops = {
@@ -124,16 +76,16 @@ static const struct supervisor_ops monitor_ops = {
 };
 
 /* Serving goes on without it: addresses stay as they are, and nobody is found down. */
-void master_start_monitor(struct master *m)
+void master_start_monitor(struct generation *g)
 {
 	int err;
 
-	m->monitor.loop = &m->loop;
-	m->monitor.ops = &monitor_ops;
-	m->monitor.owner = m;
-	if (!monitor_is_needed(m->config))
+	g->monitor.loop = &g->master->loop;
+	g->monitor.ops = &monitor_ops;
+	g->monitor.owner = g;
+	if (!monitor_is_needed(g->config))
 		return;
-	err = supervisor_start(&m->monitor, 1);
+	err = supervisor_start(&g->monitor, 1);
 	if (err)
 		log_error("cannot start the monitor, names do not resolve and health is not checked: %s",
 			  strerror(-err));
@@ -176,6 +128,13 @@ static const struct config_server *find_server(struct ctl_request *rq, const str
 	return NULL;
 }
 
+static void set_drained(const struct generation *g, const struct config_server *s, bool is_drained)
+{
+	for (unsigned i = 0; i < s->endpoint_count; i++)
+		__atomic_store_n(&g->upstreams.endpoints[s->first_endpoint + i].is_drained, is_drained,
+				 __ATOMIC_RELAXED);
+}
+
 /* False: the fault is answered. */
 static bool change(struct ctl_request *rq, const json_t *args, struct master *m, bool is_drained)
 {
@@ -188,11 +147,11 @@ static bool change(struct ctl_request *rq, const json_t *args, struct master *m,
 		ctl_reply_error(rq, "an upstream and one of its servers must be named");
 		return false;
 	}
-	u = find_upstream(rq, m->config, upstream);
+	u = find_upstream(rq, m->current->config, upstream);
 	s = u ? find_server(rq, u, server) : NULL;
 	if (!s)
 		return false;
-	set_drained(m, s, is_drained);
+	set_drained(m->current, s, is_drained);
 	log_info("upstream %s: server %s is %s", u->name, s->text, is_drained ? "drained" : "no longer drained");
 	return true;
 }
@@ -201,6 +160,7 @@ void master_on_upstream(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	const char *action = json_string_value(json_object_get(args, "action"));
 	bool is_drain = action && strcmp(action, "drain") == 0;
+	struct upstream_table sum;
 	struct master *m = owner;
 
 	if (is_drain || (action && strcmp(action, "undrain") == 0)) {
@@ -210,6 +170,8 @@ void master_on_upstream(struct ctl_request *rq, const json_t *args, void *owner)
 		ctl_reply_error(rq, "unknown action '%.40s'; known: show drain undrain", action);
 		return;
 	}
+	generation_sum_upstreams(m, &sum);
 	ctl_reply(rq, json_pack("{s:b, s:o}", "ok", 1, "upstreams",
-				upstream_report_json(m->config, &m->upstreams, clock_ns())));
+				upstream_report_json(sum.endpoints ? m->current->config : NULL, &sum, clock_ns())));
+	upstream_table_close(&sum);
 }

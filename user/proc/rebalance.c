@@ -57,6 +57,76 @@ void inboxes_close(struct inboxes *in)
 	in->count = 0;
 }
 
+int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count)
+{
+	count = MAX(count, from->count);
+	*in = (struct inboxes){ .waiting = from->waiting, .fds = calloc(count, sizeof(*in->fds)) };
+	if (!in->fds)
+		return -ENOMEM;
+	for (; in->count < count; in->count++) {
+		int *pair = in->fds[in->count];
+		int err = 0;
+
+		if (in->count < from->count)
+			memcpy(pair, from->fds[in->count], sizeof(*in->fds));
+		else
+			err = fd_pass_pair(pair);
+		if (err) {
+			inboxes_close_apart(in, from);
+			inboxes_release(in);
+			return err;
+		}
+	}
+	return 0;
+}
+
+void inboxes_close_apart(const struct inboxes *in, const struct inboxes *keep)
+{
+	for (unsigned i = keep->count; i < in->count; i++) {
+		close(in->fds[i][0]);
+		close(in->fds[i][1]);
+	}
+}
+
+void inboxes_release(struct inboxes *in)
+{
+	free(in->fds);
+	*in = (struct inboxes){ 0 };
+}
+
+int inboxes_send(const struct inboxes *in, unsigned slot, int fd, const struct server_guest *guest)
+{
+	ssize_t n;
+
+	/* Counted first: the other side may take it, and count it off, before this process runs on. */
+	__atomic_fetch_add(&in->waiting[slot], 1, __ATOMIC_RELAXED);
+	n = fd_pass_send(in->fds[slot][1], guest, sizeof(*guest), fd);
+	if (n >= 0)
+		return 0;
+	__atomic_fetch_sub(&in->waiting[slot], 1, __ATOMIC_RELAXED);
+	return (int)n;
+}
+
+unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to)
+{
+	unsigned count = 0;
+
+	while (__atomic_load_n(&in->waiting[from], __ATOMIC_RELAXED) > 0) {
+		struct server_guest guest;
+		int fd;
+		ssize_t n = fd_pass_receive(in->fds[from][0], &guest, sizeof(guest), &fd);
+
+		if (n < 0)
+			break;
+		if (fd < 0)
+			continue;
+		__atomic_fetch_sub(&in->waiting[from], 1, __ATOMIC_RELAXED);
+		count += n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
+		close(fd);
+	}
+	return count;
+}
+
 /* Plan -------------------------------------------------------------------------------------------------------- */
 
 /* Rounded up: shares sum to at least the total, so that nobody is above its share when all are even. */
@@ -129,17 +199,8 @@ struct parcel_target {
 static int send_parcel(void *ctx, int fd, const struct server_guest *guest)
 {
 	struct parcel_target *t = ctx;
-	const struct inboxes *in = t->rebalancer->inboxes;
-	uint32_t *waiting = &in->waiting[t->slot];
-	ssize_t n;
 
-	/* Counted first: the other side may take it, and count it off, before this process runs on. */
-	__atomic_fetch_add(waiting, 1, __ATOMIC_RELAXED);
-	n = fd_pass_send(in->fds[t->slot][1], guest, sizeof(*guest), fd);
-	if (n >= 0)
-		return 0;
-	__atomic_fetch_sub(waiting, 1, __ATOMIC_RELAXED);
-	return (int)n;
+	return inboxes_send(t->rebalancer->inboxes, (unsigned)t->slot, fd, guest);
 }
 
 /* Moves up to `count`; how many went. */
@@ -208,41 +269,69 @@ void rebalancer_ask(struct rebalancer *r)
 
 /* Taking ------------------------------------------------------------------------------------------------------ */
 
+static void adopt(struct rebalancer *r, int fd, const struct server_guest *guest)
+{
+	r->stats->moved_in++;
+	steer_adopted(r->line);
+	if (server_adopt(r->server, fd, guest) < 0) {
+		r->stats->closed[CLOSE_MEMORY]++;
+		steer_closed(r->line);
+	}
+}
+
+/* False when there is none. */
+static bool take_parcel(struct rebalancer *r)
+{
+	struct server_guest guest;
+	int fd;
+	ssize_t n = fd_pass_receive(r->inbox.fd, &guest, sizeof(guest), &fd);
+
+	if (n < 0)
+		return false;
+	if (fd < 0)
+		return true;
+	__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
+	if (n == sizeof(guest))
+		adopt(r, fd, &guest);
+	else
+		close(fd);
+	return true;
+}
+
 static void on_inbox(struct io *io, uint32_t events)
 {
 	struct rebalancer *r = container_of(io, struct rebalancer, inbox);
 
-	for (unsigned i = 0; i < INBOX_BATCH; i++) {
-		struct server_guest guest;
-		int fd;
-		ssize_t n = fd_pass_receive(io->fd, &guest, sizeof(guest), &fd);
+	for (unsigned i = 0; i < INBOX_BATCH && take_parcel(r); i++)
+		;
+}
 
-		if (n < 0)
-			return;
-		if (fd < 0)
-			continue;
-		__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
-		if (n != sizeof(guest)) {
-			close(fd);
-			continue;
-		}
-		r->stats->moved_in++;
-		steer_adopted(steer_slot(r->steer, r->slot));
-		if (server_adopt(r->server, fd, &guest) < 0) {
-			r->stats->closed[CLOSE_MEMORY]++;
-			steer_closed(steer_slot(r->steer, r->slot));
-		}
-	}
+void rebalancer_init(struct rebalancer *r)
+{
+	timer_init(&r->timer, on_timer);
+	io_init(&r->inbox, r->inboxes->fds[r->slot][0], on_inbox);
 }
 
 int rebalancer_start(struct rebalancer *r, struct loop *loop)
 {
-	timer_init(&r->timer, on_timer);
 	r->checked_ms = loop->now_ms;
 	r->requests_before = r->stats->requests;
-	io_init(&r->inbox, r->inboxes->fds[r->slot][0], on_inbox);
 	/* Level-triggered: a batch may leave messages behind. */
 	return loop_add(loop, &r->inbox, EPOLLIN, true);
+}
+
+void rebalancer_rest(struct rebalancer *r, struct steer_slot *line)
+{
+	r->is_auto = false;
+	r->line = line;
+	r->server->close_quota = 0;
+	loop_timer_stop(r->server->loop, &r->timer);
+}
+
+void rebalancer_empty(struct rebalancer *r)
+{
+	while (r->inbox.generation && take_parcel(r))
+		;
 }
 
 void rebalancer_stop(struct rebalancer *r, struct loop *loop)

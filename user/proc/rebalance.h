@@ -35,6 +35,21 @@ struct inboxes {
 int inboxes_open(struct inboxes *in, unsigned count);
 /* Harmless when never opened. */
 void inboxes_close(struct inboxes *in);
+/*
+ * Those of `from`, all of them, since old workers may still send to a slot that is gone, and new ones up to `count`;
+ * with the same counts.  Both have the sockets: in the end one calls inboxes_close_apart() and inboxes_release(), and the
+ * other is closed.  0 or -errno, with nothing left open.
+ */
+int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count);
+/* Closes those that `keep` does not have. */
+void inboxes_close_apart(const struct inboxes *in, const struct inboxes *keep);
+/* What lies in the inbox of a slot that nobody reads goes to another one's.  How many. */
+unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to);
+/* Forgets them without closing. */
+void inboxes_release(struct inboxes *in);
+
+/* The connection lies in the inbox of that slot; the caller's descriptor is not needed any more.  0 or -errno. */
+int inboxes_send(const struct inboxes *in, unsigned slot, int fd, const struct server_guest *guest);
 
 /* Counts at one moment, for the plan. */
 struct rebalance_view {
@@ -55,6 +70,7 @@ struct rebalancer {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	struct stats_block *stats;
+	struct steer_slot *line;	/* where what comes in is counted */
 	unsigned slot;
 	bool is_auto;
 	bool is_asked;			/* on demand: to the exact share, once */
@@ -64,8 +80,15 @@ struct rebalancer {
 	struct io inbox;
 };
 
+/* Once, before all else. */
+void rebalancer_init(struct rebalancer *r);
 /* 0 or -errno. */
 int rebalancer_start(struct rebalancer *r, struct loop *loop);
+/* Sends nobody away any more, and goes on reading the inbox; what comes is counted in `line`. */
+void rebalancer_rest(struct rebalancer *r, struct steer_slot *line);
+/* Takes all that lies in the inbox now. */
+void rebalancer_empty(struct rebalancer *r);
+/* Harmless twice, and when it was never started. */
 void rebalancer_stop(struct rebalancer *r, struct loop *loop);
 /* Cheap; to be called in each turn of the loop. */
 void rebalancer_on_turn(struct rebalancer *r);

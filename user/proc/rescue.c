@@ -33,8 +33,8 @@ unsigned rescue_take(struct acceptor *a, const struct rescue_order *order, int l
 	struct steer_slot *from = steer_slot(steer, order->slot);
 	unsigned taken = 0, faults = 0;
 
-	/* A paused acceptor has no descriptors to spare, one without sockets drains. */
-	if (!from || from == a->slot || a->is_paused || !a->sockets)
+	/* A paused acceptor has no descriptors to spare, one that is stopped or without sockets drains. */
+	if (!from || from == a->slot || a->is_paused || a->is_stopped || !a->sockets)
 		return 0;
 	while (taken < order->count && faults < FAULTS_MAX &&
 	       a->server->session_count < a->max_count) {

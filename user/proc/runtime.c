@@ -11,6 +11,9 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
+/* The table of media types is one for all of them, and goes with the last. */
+static unsigned runtime_count;
+
 static uint64_t now_ms(void *ctx)
 {
 	const struct runtime *rt = ctx;
@@ -143,6 +146,7 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!rt)
 		return -ENOMEM;
 	rt->config = config;
+	runtime_count++;
 	mime_load(NULL);
 	rt->sites = site_table_new();
 	rt->cache = new_cache(rt, file_limit);
@@ -168,6 +172,7 @@ void runtime_free(struct runtime *rt)
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
 	file_cache_free(rt->cache);
-	mime_unload();
+	if (--runtime_count == 0)
+		mime_unload();
 	free(rt);
 }

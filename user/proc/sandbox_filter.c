@@ -279,7 +279,7 @@ static int add(scmp_filter_ctx f, uint32_t action, const char *name, unsigned co
 
 static struct scmp_arg_cmp compare(const struct allowed_value *v)
 {
-	return v->mask == EXACTLY ? SCMP_CMP64(v->arg, SCMP_CMP_EQ, v->value)
+	return v->mask == EXACTLY ? SCMP_CMP64(v->arg, SCMP_CMP_EQ, v->value, 0)
 				  : SCMP_CMP64(v->arg, SCMP_CMP_MASKED_EQ, v->mask, v->value);
 }
 
@@ -320,10 +320,10 @@ static int allow_sockets(scmp_filter_ctx f, unsigned role)
 	for (unsigned i = 0; i < ARRAY_LEN(allowed_sockets) && !err; i++) {
 		const struct allowed_socket *s = &allowed_sockets[i];
 		const struct scmp_arg_cmp args[] = {
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)s->family),
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)s->family, 0),
 			SCMP_A1(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(SOCK_NONBLOCK | SOCK_CLOEXEC),
 				(scmp_datum_t)s->type),
-			SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)s->protocol),
+			SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)s->protocol, 0),
 		};
 
 		if (s->roles & role)
@@ -332,8 +332,8 @@ static int allow_sockets(scmp_filter_ctx f, unsigned role)
 	for (unsigned i = 0; i < ARRAY_LEN(allowed_options) && !err; i++) {
 		const struct allowed_option *o = &allowed_options[i];
 		const struct scmp_arg_cmp args[] = {
-			SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)o->level),
-			SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)o->name),
+			SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)o->level, 0),
+			SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)o->name, 0),
 		};
 
 		if (o->roles & role)
@@ -345,7 +345,7 @@ static int allow_sockets(scmp_filter_ctx f, unsigned role)
 /* abort() */
 static int allow_own_signals(scmp_filter_ctx f)
 {
-	const struct scmp_arg_cmp own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+	const struct scmp_arg_cmp own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
 
 	return add(f, SCMP_ACT_ALLOW, "tgkill", 1, &own);
 }
@@ -353,8 +353,8 @@ static int allow_own_signals(scmp_filter_ctx f)
 /* Packet, netfilter, crypto and virtual sockets come behind netlink, which a library may well try. */
 static int kill_calls(scmp_filter_ctx f, unsigned role)
 {
-	const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_GT, AF_NETLINK);
-	const struct scmp_arg_cmp other = SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid());
+	const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_GT, AF_NETLINK, 0);
+	const struct scmp_arg_cmp other = SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0);
 	int err = 0;
 
 	for (unsigned i = 0; i < ARRAY_LEN(killing) && !err; i++)
@@ -373,7 +373,7 @@ static int kill_calls(scmp_filter_ctx f, unsigned role)
 static int fill_for_sanitizers(scmp_filter_ctx f)
 {
 	static const char *const never[] = { "mount", "bpf", "setuid", "init_module", "unshare", "bind" };
-	const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_GT, AF_NETLINK);
+	const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_GT, AF_NETLINK, 0);
 	int err = 0;
 
 	for (unsigned i = 0; i < ARRAY_LEN(never) && !err; i++)

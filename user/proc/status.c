@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/stats.h"
 #include "proc/upstream_report.h"
 
 /* An object being filled; once something failed it stays failed. */
@@ -134,8 +135,39 @@ static void fill_counters(struct filler *f, struct stats_block *b, bool has_buck
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
 }
 
-static json_t *worker(unsigned index, const struct status_slot *slot, struct stats_block *b,
-		      bool has_buckets)
+/* Of one slot, or of all (-1). */
+static uint64_t draining_of(const struct status_source *src, int slot)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < src->draining_count; i++)
+		if (slot < 0 || src->draining[i].slot == (uint32_t)slot)
+			count += src->draining[i].connections;
+	return count;
+}
+
+static json_t *draining(const struct status_source *src)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < src->draining_count; i++) {
+		const struct status_draining *d = &src->draining[i];
+		struct filler f = fill_new();
+
+		fill_u64(&f, "slot", d->slot);
+		fill_u64(&f, "pid", d->pid);
+		fill_u64(&f, "generation", d->generation);
+		fill_u64(&f, "connections", d->connections);
+		if (json_array_append_new(list, fill_end(&f)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *worker(const struct status_source *src, unsigned index, const struct status_slot *slot,
+		      struct stats_block *b)
 {
 	struct filler f = fill_new();
 
@@ -147,6 +179,7 @@ static json_t *worker(unsigned index, const struct status_slot *slot, struct sta
 				 ? "stalled"
 				 : status_worker_state(b->state)));
 	fill_u64(&f, "live", slot->live);
+	fill_u64(&f, "draining", draining_of(src, (int)index));
 	fill_u64(&f, "reserved", slot->reserved);
 	fill_u64(&f, "pending", slot->pending);
 	fill_u64(&f, "weight", slot->weight);
@@ -154,19 +187,8 @@ static json_t *worker(unsigned index, const struct status_slot *slot, struct sta
 	fill(&f, "up", json_boolean(slot->is_up));
 	fill(&f, "waiting", json_boolean(slot->is_waiting));
 	fill_u64(&f, "stamp_age_ms", slot->stamp_age_ns / NS_PER_MS);
-	fill_counters(&f, b, has_buckets);
+	fill_counters(&f, b, src->has_buckets);
 	return fill_end(&f);
-}
-
-static void add_block(struct stats_block *to, struct stats_block *from)
-{
-	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		*counter_of(to, i) += *counter_of(from, i);
-	for (size_t i = 0; i < ARRAY_LEN(to->status); i++)
-		to->status[i] += from->status[i];
-	for (size_t i = 0; i < ARRAY_LEN(to->closed); i++)
-		to->closed[i] += from->closed[i];
-	hist_merge(&to->latency_us, &from->latency_us);
 }
 
 /* `workers` and, from the same copy of the counters, `totals`: their sums agree. */
@@ -181,16 +203,20 @@ static void fill_workers(struct filler *f, const struct status_source *src,
 	for (unsigned i = 0; i < st->slot_count; i++) {
 		struct stats_block copy = src->stats[i];
 
-		if (json_array_append_new(list, worker(i, &st->slots[i], &copy, src->has_buckets)) < 0)
+		if (json_array_append_new(list, worker(src, i, &st->slots[i], &copy)) < 0)
 			f->has_failed = true;
-		add_block(&sum, &copy);
+		stats_add(&sum, &copy);
 		live += st->slots[i].live;
 		reserved += st->slots[i].reserved;
 	}
+	if (src->gone)
+		stats_add(&sum, src->gone);
 	fill_u64(&totals, "live", live);
+	fill_u64(&totals, "draining", draining_of(src, -1));
 	fill_u64(&totals, "reserved", reserved);
 	fill_counters(&totals, &sum, false);
 	fill(f, "workers", list);
+	fill(f, "draining", draining(src));
 	fill(f, "totals", fill_end(&totals));
 }
 

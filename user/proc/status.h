@@ -19,6 +19,11 @@
 #include "proc/sandbox.h"
 #include "stats_shm.h"
 
+/* What a worker of an earlier generation still has. */
+struct status_draining {
+	uint32_t slot, pid, generation, connections;
+};
+
 /* What the master knows; all borrowed. */
 struct status_source {
 	const char *version;
@@ -29,7 +34,10 @@ struct status_source {
 	const char *config;		/* path; NULL: made by a one-line command */
 	const char *control;		/* path of the control socket */
 	const char *pin;		/* folder of the pinned maps; NULL: none */
-	const struct stats_block *stats;/* one for each slot */
+	const struct stats_block *stats;/* one for each slot, over all generations */
+	const struct stats_block *gone;	/* of slots that there are no more, for the totals; NULL: none */
+	const struct status_draining *draining;
+	unsigned draining_count;
 	const struct listener *listens;
 	unsigned listen_count;
 	const struct config *upstreams;	/* the configuration that names them; NULL: none */

@@ -239,10 +239,20 @@ static void print_sandbox(const json_t *status, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_draining(const json_t *status, FILE *out)
+{
+	size_t count = json_array_size(json_object_get(status, "draining"));
+
+	if (count)
+		fprintf(out, "draining %" PRIu64 " connections with %zu worker%s of earlier generations\n",
+			number_of(json_object_get(status, "totals"), "draining"), count, count == 1 ? "" : "s");
+}
+
 void status_print(const json_t *status, FILE *out)
 {
 	print_server(status, out);
 	print_table(status, out);
+	print_draining(status, out);
 	print_steering(status, out);
 	print_listens(status, out);
 	print_sandbox(status, out);

@@ -34,15 +34,30 @@ static bool are_all_ready(const struct supervisor *s)
 	return true;
 }
 
+static void take_message(struct supervised *w, const char *message, size_t len)
+{
+	struct supervisor *s = w->supervisor;
+
+	if (message[0] == CHANNEL_FAILED) {
+		snprintf(w->reason, sizeof(w->reason), "%.*s", (int)len - 1, message + 1);
+	} else if (message[0] != CHANNEL_READY) {
+		if (s->ops->on_message)
+			s->ops->on_message(s->owner, w->slot, message[0]);
+	} else if (!w->is_ready) {
+		w->is_ready = true;
+		s->was_ready = s->was_ready || are_all_ready(s);
+		s->ops->on_ready(s->owner, w->slot, are_all_ready(s));
+	}
+}
+
 static void on_channel(struct io *io, uint32_t events)
 {
 	struct supervised *w = container_of(io, struct supervised, channel);
-	struct supervisor *s = w->supervisor;
 
 	for (;;) {
-		char byte;
+		char message[SUPERVISED_REASON_SIZE];
 		int fd;
-		ssize_t n = fd_pass_receive(io->fd, &byte, sizeof(byte), &fd);
+		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
 
 		if (fd >= 0)
 			close(fd);
@@ -53,19 +68,23 @@ static void on_channel(struct io *io, uint32_t events)
 			close_channel(w);
 			return;
 		}
-		if (byte == CHANNEL_READY && !w->is_ready) {
-			w->is_ready = true;
-			s->was_ready = s->was_ready || are_all_ready(s);
-			s->ops->on_ready(s->owner, w->slot, are_all_ready(s));
-		}
+		take_message(w, message, (size_t)n);
 	}
+}
+
+bool supervisor_tell(struct supervisor *s, unsigned slot, char message)
+{
+	return slot < s->count && s->workers[slot].channel.fd >= 0 &&
+	       fd_pass_send(s->workers[slot].channel.fd, &message, 1, -1) == 1;
 }
 
 void supervisor_abandon(struct supervisor *s)
 {
-	for (unsigned i = 0; i < s->count; i++)
+	for (unsigned i = 0; i < s->count; i++) {
 		if (s->workers[i].channel.fd >= 0)
 			close(s->workers[i].channel.fd);
+		s->workers[i].channel.fd = -1;
+	}
 }
 
 static void run_child(struct supervised *w, const int pair[2])
@@ -99,6 +118,7 @@ static int start_worker(struct supervised *w)
 		run_child(w, pair);
 	close(pair[1]);
 	w->is_ready = false;
+	w->reason[0] = '\0';
 	w->started_ms = s->loop->now_ms;
 	io_init(&w->channel, pair[0], on_channel);
 	err = loop_add(s->loop, &w->channel, EPOLLIN, false);
@@ -153,22 +173,30 @@ int supervisor_start(struct supervisor *s, unsigned count)
 	return err;
 }
 
-static void describe(int status, char *out, size_t size)
+static void describe(const struct supervised *w, int status, char *out, size_t size)
 {
+	const char *colon = w->reason[0] ? ": " : "";
+
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		snprintf(out, size, "killed by its sandbox for a forbidden system call (signal %d)", SIGSYS);
 	else if (WIFSIGNALED(status))
-		snprintf(out, size, "killed by signal %d", WTERMSIG(status));
+		snprintf(out, size, "killed by signal %d%s%s", WTERMSIG(status), colon, w->reason);
 	else
-		snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
+		snprintf(out, size, "exited with status %d%s%s", WEXITSTATUS(status), colon, w->reason);
+}
+
+unsigned supervisor_living(const struct supervisor *s)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < s->count; i++)
+		count += s->workers[i].pid != 0;
+	return count;
 }
 
 static bool is_empty(const struct supervisor *s)
 {
-	for (unsigned i = 0; i < s->count; i++)
-		if (s->workers[i].pid)
-			return false;
-	return true;
+	return supervisor_living(s) == 0;
 }
 
 static void on_death(struct supervised *w, int status)
@@ -176,11 +204,15 @@ static void on_death(struct supervised *w, int status)
 	struct supervisor *s = w->supervisor;
 	pid_t pid = w->pid;
 	long delay_ms = -1;
-	char how[96];
+	char how[SUPERVISED_REASON_SIZE + 96];
 
-	describe(status, how, sizeof(how));
+	/* Its last words may be unread. */
+	if (w->channel.fd >= 0)
+		on_channel(&w->channel, EPOLLIN);
+	describe(w, status, how, sizeof(how));
 	w->pid = 0;
 	w->is_ready = false;
+	w->has_ended_well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	close_channel(w);
 	if (s->loop->now_ms - w->started_ms >= HEALTHY_MS)
 		w->failures = 0;
@@ -205,18 +237,23 @@ void supervisor_reap(struct supervisor *s)
 	}
 }
 
-void supervisor_stop(struct supervisor *s, int signal)
+void supervisor_retire(struct supervisor *s)
 {
 	bool was_stopping = s->is_stopping;
 
 	s->is_stopping = true;
-	for (unsigned i = 0; i < s->count; i++) {
+	for (unsigned i = 0; i < s->count; i++)
 		loop_timer_stop(s->loop, &s->workers[i].restart);
-		if (s->workers[i].pid)
-			kill(s->workers[i].pid, signal);
-	}
 	if (!was_stopping && is_empty(s))
 		s->ops->on_empty(s->owner);
+}
+
+void supervisor_stop(struct supervisor *s, int signal)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->workers[i].pid)
+			kill(s->workers[i].pid, signal);
+	supervisor_retire(s);
 }
 
 void supervisor_fini(struct supervisor *s)

@@ -13,6 +13,8 @@
 
 #include "net/loop.h"
 
+#define SUPERVISED_REASON_SIZE 200
+
 struct supervisor;
 
 struct supervised {
@@ -20,11 +22,13 @@ struct supervised {
 	unsigned slot;
 	pid_t pid;			/* 0: none */
 	bool is_ready;
+	bool has_ended_well;		/* the last one: status 0 */
 	unsigned failures;		/* deaths in a row */
 	unsigned restarts;		/* in total */
 	uint64_t started_ms;
 	struct io channel;		/* fd -1: none */
 	struct timer restart;
+	char reason[SUPERVISED_REASON_SIZE];	/* why it cannot start, in its own words; "" if it said nothing */
 };
 
 struct supervisor_ops {
@@ -39,7 +43,12 @@ struct supervisor_ops {
 	int (*run_child)(void *owner, unsigned slot, int channel_fd);
 	/* A worker said that it serves; `all_ready`: so do all. */
 	void (*on_ready)(void *owner, unsigned slot, bool all_ready);
-	/* A worker is gone. `how`: "exited with status 1", "killed by signal 9"; `will_restart_ms`: -1 = not. */
+	/* Any other message of one byte.  NULL is allowed. */
+	void (*on_message)(void *owner, unsigned slot, char message);
+	/*
+	 * A worker is gone. `how`: "exited with status 1", "killed by signal 9", with its own reason behind it where it gave
+	 * one; `will_restart_ms`: -1 = not.
+	 */
 	void (*on_gone)(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms);
 	/* The last one is gone after supervisor_stop(). */
 	void (*on_empty)(void *owner);
@@ -61,6 +70,12 @@ int supervisor_start(struct supervisor *s, unsigned count);
 void supervisor_reap(struct supervisor *s);
 /* No more restarts; the signal goes to every worker.  May be called again with a harder signal. */
 void supervisor_stop(struct supervisor *s, int signal);
+/* The same without a signal: who is there goes by itself, and nobody follows. */
+void supervisor_retire(struct supervisor *s);
+/* How many there are at the moment. */
+unsigned supervisor_living(const struct supervisor *s);
+/* One byte to the worker of that slot; false when there is none, or it does not read. */
+bool supervisor_tell(struct supervisor *s, unsigned slot, char message);
 /*
  * In a forked child: closes its copies of the channels, touches nothing that is shared with the parent.  A channel that
  * somebody else still holds would keep its process from seeing the master go.

@@ -8,89 +8,58 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/logfile.h"
 #include "net/fd_pass.h"
-#include "proc/acceptor.h"
 #include "proc/child.h"
 #include "proc/cpus.h"
 #include "proc/rescue.h"
-
-struct worker {
-	const struct worker_options *opt;
-	struct loop loop;
-	struct server server;
-	struct acceptor acceptor;
-	struct rebalancer rebalancer;
-	struct steer_slot *slot;
-	struct logfile log;
-	struct timer log_timer;
-	struct timer drain_timer;
-	struct io signal_io;
-	struct io channel_io;
-	uint64_t stale_noted;		/* of loop.stale_count, in the statistics already */
-	bool is_draining;
-};
+#include "proc/worker_internal.h"
 
 /* Descriptors that are neither connections nor cached files: epoll, signals, channel, log, reserve, stdio ... */
 #define FILES_APART 32u
+
+/* The longest message of the channel. */
+union message {
+	char type;
+	struct rescue_order rescue;
+	struct leave_order leave;
+};
+
+static void note_connections(const struct worker *w)
+{
+	__atomic_store_n(&w->opt->stats->connections, w->server.session_count, __ATOMIC_RELAXED);
+}
 
 static void on_turn(struct loop *l, int event_count)
 {
 	struct worker *w = l->owner;
 
 	if (event_count < 0) {
-		__atomic_store_n(&w->slot->pending, 0, __ATOMIC_RELAXED);
-		steer_set_waiting(w->slot, true);
+		note_connections(w);
+		steer_set_live(w->line, w->server.session_count);
+		__atomic_store_n(&w->line->pending, 0, __ATOMIC_RELAXED);
+		steer_set_waiting(w->line, true);
 		return;
 	}
+	worker_check_slot(w);
 	w->opt->stats->stale_events += l->stale_count - w->stale_noted;
 	w->stale_noted = l->stale_count;
 	/* In this order: awake with yesterday's stamp would look stalled. */
-	steer_stamp(w->slot, l->now_ns);
-	steer_set_waiting(w->slot, false);
-	__atomic_store_n(&w->slot->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
+	steer_stamp(w->line, l->now_ns);
+	steer_set_waiting(w->line, false);
+	__atomic_store_n(&w->line->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
 	rebalancer_on_turn(&w->rebalancer);
 	sandbox_tell();
 }
 
-/* Access log -------------------------------------------------------------------------------------------------- */
-
-static void note_lost(struct worker *w)
-{
-	w->opt->stats->log_lost = w->log.lost_count;
-}
-
-static void on_log_timer(struct timer *t)
-{
-	struct worker *w = container_of(t, struct worker, log_timer);
-
-	logfile_flush(&w->log);
-	note_lost(w);
-	/* A pipe that is full: the lines wait, and no later request may come to carry them. */
-	if (w->log.pending_len)
-		loop_timer_start(&w->loop, &w->log_timer, w->opt->config->log.flush_ms);
-}
-
-static void on_request_done(struct server *srv, const struct access_entry *e)
-{
-	struct worker *w = srv->owner;
-	struct buf *line = logfile_line(&w->log);
-
-	if (w->opt->config->log.format == LOG_FORMAT_JSON)
-		access_format_json(line, e);
-	else
-		access_format_combined(line, e);
-	logfile_commit(&w->log);
-	if (!timer_is_active(&w->log_timer))
-		loop_timer_start(&w->loop, &w->log_timer, w->opt->config->log.flush_ms);
-	note_lost(w);
-}
-
 /* The end ----------------------------------------------------------------------------------------------------- */
 
-static void stop_if_empty(struct worker *w)
+void worker_stop_if_empty(struct worker *w)
 {
-	if (w->is_draining && w->server.session_count == 0)
+	/* Of a slot that is gone the inbox is read to its end. */
+	bool has_parcels = w->is_leaving && w->rebalancer.inbox.generation &&
+			   __atomic_load_n(&w->opt->inboxes->waiting[w->opt->slot], __ATOMIC_RELAXED);
+
+	if ((w->is_draining || w->is_leaving) && w->server.session_count == 0 && !has_parcels)
 		loop_stop(&w->loop);
 }
 
@@ -99,7 +68,19 @@ static void on_session_closed(struct server *srv)
 	struct worker *w = srv->owner;
 
 	acceptor_on_closed(&w->acceptor);
-	stop_if_empty(w);
+	worker_stop_if_empty(w);
+}
+
+static void on_given(struct server *srv)
+{
+	struct worker *w = srv->owner;
+	char moved = CHANNEL_MOVED;
+
+	/* Before the word: whoever hears it looks. */
+	note_connections(w);
+	if (!w->has_moved)
+		fd_pass_send(w->opt->channel_fd, &moved, sizeof(moved), -1);
+	w->has_moved = true;
 }
 
 static void on_drain_over(struct timer *t)
@@ -115,6 +96,11 @@ static void drain(struct worker *w)
 {
 	if (w->is_draining)
 		return;
+	/* Stopped between two generations: the slot is this worker's, and so is what waits there. */
+	if (__atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) == w->opt->generation)
+		worker_take_slot(w);
+	/* Before the server drains: what comes out of the inbox is then closed as all others are. */
+	rebalancer_empty(&w->rebalancer);
 	w->is_draining = true;
 	__atomic_store_n(&w->opt->stats->state, WORKER_DRAINING, __ATOMIC_RELAXED);
 	acceptor_drain(&w->acceptor);
@@ -123,8 +109,9 @@ static void drain(struct worker *w)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
-	stop_if_empty(w);
+	if (!timer_is_active(&w->drain_timer))
+		loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	worker_stop_if_empty(w);
 }
 
 static void on_signal(struct io *io, uint32_t events)
@@ -142,12 +129,34 @@ static void on_signal(struct io *io, uint32_t events)
 	}
 }
 
+/* The descriptor is the caller's. */
+static void take_message(struct worker *w, const union message *m, size_t len, int fd)
+{
+	switch (m->type) {
+	case CHANNEL_TAKE:
+		worker_take_slot(w);
+		break;
+	case CHANNEL_LEAVE:
+		if (len == sizeof(m->leave))
+			worker_leave(w, &m->leave);
+		break;
+	case CHANNEL_REBALANCE:
+		if (w->has_slot && !w->is_draining)
+			rebalancer_ask(&w->rebalancer);
+		break;
+	case CHANNEL_RESCUE:
+		if (len == sizeof(m->rescue) && fd >= 0)
+			rescue_take(&w->acceptor, &m->rescue, fd, w->opt->steer);
+		break;
+	}
+}
+
 static void on_channel(struct io *io, uint32_t events)
 {
 	struct worker *w = container_of(io, struct worker, channel_io);
 
 	for (;;) {
-		struct rescue_order m = { 0 };	/* the longest message */
+		union message m = { 0 };
 		int fd;
 		ssize_t n = fd_pass_receive(io->fd, &m, sizeof(m), &fd);
 
@@ -158,15 +167,12 @@ static void on_channel(struct io *io, uint32_t events)
 			drain(w);
 			return;
 		}
-		if (m.type == CHANNEL_REBALANCE && !w->is_draining)
-			rebalancer_ask(&w->rebalancer);
-		if (m.type == CHANNEL_RESCUE && n == sizeof(m) && fd >= 0)
-			rescue_take(&w->acceptor, &m, fd, w->opt->steer);
-		if (m.type == CHANNEL_LOG && fd >= 0)
-			logfile_replace_fd(&w->log, fd);
-		else if (m.type == CHANNEL_LOG)
-			log_warn("keeps the old access log: no descriptor is free for the new one");
-		else if (fd >= 0)
+		if (m.type == CHANNEL_LOG) {
+			worker_replace_log(w, fd);
+			continue;
+		}
+		take_message(w, &m, (size_t)n, fd);
+		if (fd >= 0)
 			close(fd);
 	}
 }
@@ -208,7 +214,7 @@ static void fill_server(struct worker *w)
 	};
 	srv->max_requests = c->limits.requests;
 	srv->on_session_closed = on_session_closed;
-	srv->on_request_done = w->opt->log_fd >= 0 ? on_request_done : NULL;
+	srv->on_given = on_given;
 	server_init(srv, c->server_name);
 	server_allow_body(srv, runtime_body_max(w->opt->runtime));
 }
@@ -223,38 +229,27 @@ static unsigned connection_limit(const struct worker_options *opt)
 	return by_files;
 }
 
-static int start_acceptor(struct worker *w)
+/* All but the sockets, which come with the slot. */
+static void fill_acceptor(struct worker *w)
 {
-	const struct worker_options *opt = w->opt;
-	struct acceptor_source *sources = calloc(opt->listener_count, sizeof(*sources));
-	int err;
-
-	if (!sources)
-		return -ENOMEM;
-	for (unsigned i = 0; i < opt->listener_count; i++) {
-		sources[i].fd = opt->listeners[i].fds[opt->slot];
-		sources[i].has_proxy_header = opt->listeners[i].has_proxy_header;
-	}
 	w->acceptor.loop = &w->loop;
 	w->acceptor.server = &w->server;
 	w->acceptor.steer = w->opt->steer;
-	w->acceptor.slot = w->slot;
-	w->acceptor.stats = opt->stats;
-	w->acceptor.max_count = connection_limit(opt);
-	err = acceptor_start(&w->acceptor, sources, opt->listener_count);
-	free(sources);
-	return err;
+	w->acceptor.slot = w->line;
+	w->acceptor.stats = w->opt->stats;
+	w->acceptor.max_count = connection_limit(w->opt);
 }
 
-static int start_rebalancer(struct worker *w)
+static void fill_rebalancer(struct worker *w)
 {
 	w->rebalancer.server = &w->server;
 	w->rebalancer.steer = w->opt->steer;
 	w->rebalancer.inboxes = w->opt->inboxes;
 	w->rebalancer.stats = w->opt->stats;
+	w->rebalancer.line = w->line;
 	w->rebalancer.slot = w->opt->slot;
 	w->rebalancer.is_auto = w->opt->config->steering.rebalance == REBALANCE_AUTO;
-	return rebalancer_start(&w->rebalancer, &w->loop);
+	rebalancer_init(&w->rebalancer);
 }
 
 static int start(struct worker *w)
@@ -266,23 +261,16 @@ static int start(struct worker *w)
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
 	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
-	timer_init(&w->log_timer, on_log_timer);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
+	fill_acceptor(w);
+	fill_rebalancer(w);
 	err = start_signals(w);
 	if (err)
 		return err;
 	io_init(&w->channel_io, w->opt->channel_fd, on_channel);
 	err = loop_add(&w->loop, &w->channel_io, EPOLLIN, false);
-	if (err)
-		return err;
-	if (w->opt->log_fd >= 0) {
-		err = logfile_open_fd(&w->log, w->opt->log_fd);
-		if (err)
-			return err;
-	}
-	err = start_rebalancer(w);
-	return err ? err : start_acceptor(w);
+	return err ? err : worker_start_log(w);
 }
 
 static void finish(struct worker *w)
@@ -290,12 +278,9 @@ static void finish(struct worker *w)
 	acceptor_drain(&w->acceptor);
 	rebalancer_stop(&w->rebalancer, &w->loop);
 	server_close_all(&w->server, CLOSE_DRAIN);
+	note_connections(w);
 	runtime_stop(w->opt->runtime);
-	if (w->opt->log_fd >= 0) {
-		logfile_close(&w->log);
-		note_lost(w);
-	}
-	loop_timer_stop(&w->loop, &w->log_timer);
+	worker_stop_log(w);
 	loop_timer_stop(&w->loop, &w->drain_timer);
 	loop_remove(&w->loop, &w->signal_io);
 	loop_remove(&w->loop, &w->channel_io);
@@ -313,6 +298,17 @@ static int confine(const struct worker_options *opt)
 	return bits < 0 ? bits : 0;
 }
 
+/* The master passes the reason on to whoever waits for the start. */
+static int fail(const struct worker_options *opt, const char *what, int err)
+{
+	char text[128];
+
+	log_error("%s: %s", what, strerror(-err));
+	snprintf(text, sizeof(text), "%c%s: %s", CHANNEL_FAILED, what, strerror(-err));
+	fd_pass_send(opt->channel_fd, text, strlen(text), -1);
+	return 1;
+}
+
 int worker_run(const struct worker_options *opt)
 {
 	static struct worker worker;	/* large, and reachable for leak checkers */
@@ -323,33 +319,27 @@ int worker_run(const struct worker_options *opt)
 
 	snprintf(name, sizeof(name), "worker %u", opt->slot);
 	log_set_name(name);
+	log_set_level(opt->config->log.level);
 	w->opt = opt;
-	w->slot = steer_slot(opt->steer, opt->slot);
+	w->line = &w->own_line;
 	if (opt->cpu >= 0) {
 		err = cpus_pin((unsigned)opt->cpu);
 		if (err)
 			log_warn("cannot be pinned to cpu %d: %s", opt->cpu, strerror(-err));
 	}
 	err = privilege_drop(&opt->identity);
-	if (err) {
-		log_error("cannot give up rights: %s", strerror(-err));
-		return 1;
-	}
+	if (err)
+		return fail(opt, "cannot give up rights", err);
 	err = start(w);
-	if (err) {
-		log_error("cannot start: %s", strerror(-err));
-		return 1;
-	}
+	if (err)
+		return fail(opt, "cannot start", err);
 	err = confine(opt);
-	if (err) {
-		log_error("cannot enter its sandbox: %s", strerror(-err));
-		return 1;
-	}
-	__atomic_store_n(&opt->stats->state, WORKER_RUNNING, __ATOMIC_RELAXED);
+	if (err)
+		return fail(opt, "cannot enter its sandbox", err);
 	fd_pass_send(opt->channel_fd, &ready, sizeof(ready), -1);
 	err = loop_run(&w->loop);
 	if (err)
 		log_error("event loop: %s", strerror(-err));
 	finish(w);
-	return err ? 1 : 0;
+	return err ? 1 : w->exit_status;
 }

@@ -4,8 +4,11 @@
  * routes and the shared memory; it gives up all rights before it accepts anything.
  *
  * The channel (Unix seqpacket) to the master carries short messages:
- *   worker -> master   'R' ready, serving
- *   master -> worker   'L' + descriptor: the access log, opened anew
+ *   worker -> master   'R' ready: nothing but its slot is missing    'F' + text: it cannot start
+ *                      'S' it accepts no more, the slot is free    'M' nobody waits here who could move
+ *   master -> worker   'G' take the slot: accept
+ *                      'H' leave it: struct leave_order
+ *                      'L' + descriptor: the access log, opened anew
  *                      'B': move connections until all slots have their share
  *                      'T' take connections from a sibling's queue, 'N' nothing, be awake (rescue.h)
  * Its end (the master is gone) means drain and leave, so that no worker is left over.
@@ -23,8 +26,25 @@
 #include "stats_shm.h"
 
 #define CHANNEL_READY 'R'
+#define CHANNEL_FAILED 'F'
+#define CHANNEL_STOPPED 'S'
+#define CHANNEL_MOVED 'M'
+#define CHANNEL_TAKE  'G'
+#define CHANNEL_LEAVE 'H'
 #define CHANNEL_LOG   'L'
 #define CHANNEL_REBALANCE 'B'
+
+#define LEAVE_LISTENERS_MAX 256
+/* Whatever the drain limit, connections that can move have this long for it. */
+#define LEAVE_MIN_MS 1000u
+
+struct leave_order {
+	char type;			/* CHANNEL_LEAVE */
+	bool is_slot_kept;		/* another worker has it from now on */
+	uint16_t heir;			/* the slot whose inbox takes the connections */
+	uint16_t listener_count;	/* of is_kept; what is beyond counts as gone */
+	bool is_kept[LEAVE_LISTENERS_MAX];	/* in the order of the worker's listeners */
+};
 
 struct worker_options {
 	const struct config *config;
@@ -32,7 +52,9 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
-	struct stats_block *stats;	/* of this slot */
+	struct stats_block *stats;	/* of this slot and generation */
+	uint32_t generation;
+	const uint32_t *owner;		/* shared: the generation whose worker has the slot */
 	struct listener *listeners;
 	unsigned listener_count;
 	unsigned slot;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* `sluice reload`: asks, waits, and says what came of it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "proc/cli_internal.h"
+#include "proc/ctl_client.h"
+
+/* Workers get ten seconds to start, others may be waiting for a reload of their own. */
+#define RELOAD_WAIT_MS 60000
+
+static uint64_t number_at(const json_t *object, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static void print_pair(FILE *out, const json_t *report, const char *name)
+{
+	const json_t *pair = json_object_get(report, name);
+	uint64_t before = number_at(pair, "before"), after = number_at(pair, "after");
+
+	fprintf(out, "  %-10s %" PRIu64, name, after);
+	if (before != after)
+		fprintf(out, ", before %" PRIu64, before);
+	fputc('\n', out);
+}
+
+static void print_addresses(FILE *out, const json_t *listen, const char *name)
+{
+	const json_t *address;
+	size_t i;
+
+	json_array_foreach(json_object_get(listen, name), i, address)
+		fprintf(out, "  %-10s %s %s\n", "listen", json_string_value(address), name);
+}
+
+static void print_report(FILE *out, const json_t *report)
+{
+	const json_t *listen = json_object_get(report, "listen");
+	const json_t *draining = json_object_get(report, "draining"), *warning;
+	uint64_t moved = number_at(report, "moved"), workers = number_at(draining, "workers");
+	const char *config = json_string_value(json_object_get(report, "config"));
+	size_t i;
+
+	fprintf(out, "%s: generation %" PRIu64 " serves after %.0f ms\n", config ? config : "?",
+		number_at(report, "generation"), json_number_value(json_object_get(report, "took_ms")));
+	print_addresses(out, listen, "added");
+	print_addresses(out, listen, "removed");
+	print_pair(out, report, "workers");
+	print_pair(out, report, "sites");
+	print_pair(out, report, "routes");
+	print_pair(out, report, "upstreams");
+	fprintf(out, "  %-10s %" PRIu64 " connections; ", "moved", moved);
+	if (workers)
+		fprintf(out, "%" PRIu64 " of old workers (%" PRIu64 ") end by themselves\n",
+			number_at(draining, "connections"), workers);
+	else
+		fputs("none is left with old workers\n", out);
+	json_array_foreach(json_object_get(report, "warnings"), i, warning)
+		fprintf(out, "  warning: %s\n", json_string_value(warning));
+}
+
+int cli_do_reload(struct cli *cli)
+{
+	uint64_t timeout_ms = cli->timeout_ms ? cli->timeout_ms : RELOAD_WAIT_MS;
+	struct ctl_client client;
+	json_t *answer = NULL;
+	char path[PATH_MAX];
+	int status = cli_control_find(cli, path);
+
+	if (status != CLI_OK)
+		return status;
+	if (ctl_client_ask(&client, path, "reload", &answer, timeout_ms) < 0) {
+		if (client.details)
+			fputs(client.details, cli->env->err);
+		status = cli_fail(cli, "%s", client.error);
+	} else if (cli->given & OPTION_JSON) {
+		json_dumpf(json_object_get(answer, "reload"), cli->env->out, JSON_INDENT(2));
+		fputc('\n', cli->env->out);
+	} else {
+		print_report(cli->env->out, json_object_get(answer, "reload"));
+	}
+	json_decref(answer);
+	ctl_client_close(&client);
+	return status;
+}

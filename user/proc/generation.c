@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* What a generation is made of; see generation.h. */
+#include "proc/generation.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "net/fd_pass.h"
+#include "proc/master_internal.h"
+
+unsigned generation_cpu_of(const struct generation *g, unsigned slot)
+{
+	return g->cpus.ids[slot % g->cpus.count];
+}
+
+/* Steering ---------------------------------------------------------------------------------------------------- */
+
+struct steer_options generation_steer_options(const struct generation *g)
+{
+	const struct config_steering *conf = &g->config->steering;
+
+	return (struct steer_options){
+		.slot_count = g->worker_count,
+		.policy = conf->policy,
+		.bucket_ns = conf->reservation_ns ? conf->reservation_ns : STEER_NO_RESERVATIONS,
+		.stall_ns = conf->stall_ns,
+		.choices = conf->choices,
+		.band = conf->band,
+		.pending_weight = conf->pending_weight,
+		.pin_dir = g->config->pin,
+		.is_disabled = conf->is_disabled,
+	};
+}
+
+static int open_first_steer(struct generation *g)
+{
+	const struct config_steering *conf = &g->config->steering;
+	struct steer_options opt = generation_steer_options(g);
+	int err = steer_open(&opt, &g->steer);
+
+	if (err) {
+		log_error("cannot set up steering: %s", strerror(-err));
+		return err;
+	}
+	if (steer_is_active(g->steer)) {
+		if (g->config->pin && steer_pin_error(g->steer))
+			log_warn("maps are not pinned: %s", steer_pin_error(g->steer));
+	} else if (!conf->is_disabled && !conf->is_required) {
+		log_warn("STEERING IS OFF: %s; the kernel's hash spreads connections, all else works",
+			 steer_why(g->steer));
+	}
+	return 0;
+}
+
+/* The same maps, unless their size changes. */
+static int open_steer(struct generation *g, const struct generation *before)
+{
+	int err = 0;
+
+	if (!before)
+		err = open_first_steer(g);
+	else if (before->worker_count == g->worker_count)
+		g->steer = before->steer;
+	else
+		err = steer_resize(before->steer, g->worker_count, &g->steer);
+	if (err && before)
+		log_error("cannot set up steering for %u workers: %s", g->worker_count, strerror(-err));
+	if (err)
+		return err;
+	if (g->config->steering.is_required && !steer_is_active(g->steer)) {
+		log_error("steering is required and not to be had: %s", steer_why(g->steer));
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static void release_steer(struct generation *g, const struct generation *heir)
+{
+	if (!heir || heir->steer != g->steer)
+		steer_close(g->steer);
+	g->steer = NULL;
+}
+
+/* Memory, inboxes, log ---------------------------------------------------------------------------------------- */
+
+static int open_stats(struct generation *g)
+{
+	size_t size = g->worker_count * sizeof(*g->stats);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED) {
+		int err = -errno;
+
+		log_error("cannot map the statistics: %s", strerror(-err));
+		return err;
+	}
+	g->stats = memory;
+	return 0;
+}
+
+static int open_inboxes(struct generation *g, const struct generation *before)
+{
+	int err = before ? inboxes_take_over(&g->inboxes, &before->inboxes, g->worker_count)
+			 : inboxes_open(&g->inboxes, g->worker_count);
+
+	if (err)
+		log_error("cannot open the workers' inboxes: %s", strerror(-err));
+	return err;
+}
+
+static void release_inboxes(struct generation *g, const struct generation *heir)
+{
+	if (!heir) {
+		inboxes_close(&g->inboxes);
+		return;
+	}
+	inboxes_close_apart(&g->inboxes, &heir->inboxes);
+	inboxes_release(&g->inboxes);
+}
+
+static int open_log(const struct generation *g, int *ret_fd)
+{
+	const char *path = g->config->log.access;
+	int err;
+
+	*ret_fd = -1;
+	if (!path)
+		return 0;
+	if (strcmp(path, "-") == 0)
+		*ret_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	else
+		*ret_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (*ret_fd >= 0)
+		return 0;
+	/* Kept: writing the message changes errno. */
+	err = -errno;
+	log_error("cannot open access log '%s': %s", path, strerror(-err));
+	return err;
+}
+
+bool generation_reopen_log(struct generation *g)
+{
+	char byte = CHANNEL_LOG;
+	int fd;
+
+	if (g->log_fd < 0 || open_log(g, &fd) < 0)
+		return false;
+	close(g->log_fd);
+	g->log_fd = fd;
+	for (unsigned i = 0; i < g->workers.count; i++) {
+		struct supervised *w = &g->workers.workers[i];
+
+		if (w->channel.fd >= 0 && fd_pass_send(w->channel.fd, &byte, 1, fd) < 0)
+			log_warn("worker %u keeps the old access log", i);
+	}
+	return true;
+}
+
+/* Life -------------------------------------------------------------------------------------------------------- */
+
+static void on_kill_timer(struct timer *t)
+{
+	struct generation *g = container_of(t, struct generation, kill_timer);
+	unsigned count = supervisor_living(&g->workers);
+
+	if (count)
+		log_warn("%u workers of generation %u did not end in time and are killed", count, g->number);
+	supervisor_stop(&g->workers, SIGKILL);
+	supervisor_stop(&g->monitor, SIGKILL);
+}
+
+static int open_all(struct generation *g, const struct generation *before)
+{
+	const struct master *m = g->master;
+	int err = runtime_new(g->config, m->file_limit, &g->runtime);
+
+	/* After the folders of the routes, which it names. */
+	if (!err)
+		err = sandbox_open(&g->sandbox, g->config);
+	if (!err)
+		err = open_log(g, &g->log_fd);
+	if (!err)
+		err = open_stats(g);
+	if (!err)
+		err = generation_open_upstreams(g, before);
+	if (!err)
+		err = open_steer(g, before);
+	if (!err)
+		err = open_inboxes(g, before);
+	if (!err)
+		err = generation_open_listeners(g, before);
+	return err;
+}
+
+int generation_new(struct master *m, const struct config *config, struct config *own, const struct generation *before,
+		   struct generation **ret_generation)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+	int err;
+
+	*ret_generation = NULL;
+	if (!g) {
+		log_error("no memory for another generation");
+		return -ENOMEM;
+	}
+	g->master = m;
+	g->config = config;
+	g->log_fd = -1;
+	g->number = m->last_number + 1;
+	list_init(&g->node);
+	timer_init(&g->kill_timer, on_kill_timer);
+	cpus_detect(&g->cpus);
+	g->worker_count = MIN(config->workers ? config->workers : g->cpus.usable, (unsigned)STEER_MAX_SLOTS);
+	for (unsigned i = 0; i < g->worker_count; i++)
+		g->is_released[i] = !before;
+	err = open_all(g, before);
+	if (err) {
+		generation_release(g, before, before && g->steer == before->steer ? g->steer : NULL);
+		generation_free(g);
+		return err;
+	}
+	g->own_config = own;
+	m->last_number = g->number;
+	list_push_back(&m->generations, &g->node);
+	*ret_generation = g;
+	return 0;
+}
+
+void generation_release(struct generation *g, const struct generation *heir, struct steer *steer)
+{
+	generation_release_listeners(g, heir, steer);
+	release_inboxes(g, heir);
+	release_steer(g, heir);
+	runtime_free(g->runtime);
+	g->runtime = NULL;
+}
+
+void generation_free(struct generation *g)
+{
+	loop_timer_stop(&g->master->loop, &g->kill_timer);
+	list_remove(&g->node);
+	supervisor_fini(&g->workers);
+	supervisor_fini(&g->monitor);
+	upstream_table_close(&g->upstreams);
+	sandbox_close(&g->sandbox);
+	if (g->stats)
+		munmap(g->stats, g->worker_count * sizeof(*g->stats));
+	if (g->log_fd >= 0)
+		close(g->log_fd);
+	free(g->endpoint_from);
+	free(g->endpoint_now);
+	config_free(g->own_config);
+	free(g);
+}
+
+unsigned generation_connections(const struct generation *g)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < g->worker_count; i++)
+		count += __atomic_load_n(&g->stats[i].connections, __ATOMIC_RELAXED);
+	return count;
+}
+
+uint64_t generation_moved(const struct generation *g)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < g->worker_count; i++)
+		count += __atomic_load_n(&g->stats[i].moved_out, __ATOMIC_RELAXED);
+	return count;
+}

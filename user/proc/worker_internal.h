@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What worker.c (life), worker_slot.c (its slot) and worker_log.c (access log) share. */
+#ifndef SLUICE_PROC_WORKER_INTERNAL_H
+#define SLUICE_PROC_WORKER_INTERNAL_H
+
+#include "base/logfile.h"
+#include "proc/acceptor.h"
+#include "proc/worker.h"
+
+struct worker {
+	const struct worker_options *opt;
+	struct loop loop;
+	struct server server;
+	struct acceptor acceptor;
+	struct rebalancer rebalancer;
+	/*
+	 * Where its connections are counted: the slot's line as long as the slot is its own, before and after that one that
+	 * nobody else sees.
+	 */
+	struct steer_slot *line;
+	struct steer_slot own_line;
+	struct logfile log;
+	struct timer log_timer;
+	uint64_t lost_before;		/* log lines, by workers before this one */
+	struct timer drain_timer;
+	struct io signal_io;
+	struct io channel_io;
+	uint64_t stale_noted;		/* of loop.stale_count, in the statistics already */
+	int exit_status;
+	unsigned heir;			/* leaving: the slot whose worker gets the connections */
+	bool has_slot;
+	bool is_leaving;		/* another one has the slot, what is left goes there */
+	bool is_draining;		/* the server stops */
+	bool has_moved;			/* leaving: the master was told that nobody waits here any more */
+};
+
+/* worker_slot.c */
+/* The master gives the slot: accepting begins. */
+void worker_take_slot(struct worker *w);
+/* In each turn: has another worker got the slot meanwhile? */
+void worker_check_slot(struct worker *w);
+/* Gives up the slot and all connections that can go. */
+void worker_leave(struct worker *w, const struct leave_order *order);
+
+/* worker_log.c: the access log.  0 or -errno. */
+int worker_start_log(struct worker *w);
+void worker_stop_log(struct worker *w);
+/* Takes the descriptor. */
+void worker_replace_log(struct worker *w, int fd);
+
+/* worker.c: ends it when there is nothing left to do. */
+void worker_stop_if_empty(struct worker *w);
+
+#endif
