@@ -120,7 +120,7 @@ check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 check-e2e: $(BIN) ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
-vm: $(BIN) $(KERNEL) ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
+vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
 	$(Q)tests/vm/run --build $(B) $(ARGS)
 
 bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (ARGS=--help)
