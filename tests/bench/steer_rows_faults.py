@@ -35,7 +35,6 @@ def reloading_sluice():
         yield server.address()[1], reload
         # Nothing is lost that clients do not see either: who is counted is there.
         server.wait_live(0)
-        server.known_pids.clear()
 
 
 @contextlib.contextmanager
