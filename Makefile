@@ -120,7 +120,7 @@ check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 check-e2e: $(BIN) ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
-vm: $(BIN) $(KERNEL) ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
+vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
 	$(Q)tests/vm/run --build $(B) $(ARGS)
 
 bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (ARGS=--help)
@@ -256,11 +256,14 @@ docs-sim: $(BIN) ## make the figures of docs/steering-at-scale.md anew (minutes)
 
 install: $(BIN) ## install below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/sluice
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g' scripts/sluice.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/sluice/README.md
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/sluice/copyright
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/sluice
+	rm -f $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/sluice
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -238,6 +238,7 @@ class Server:
         self.wrap = list(wrap)
         self.env = dict(os.environ, **(env or {}))
         self.proc = None
+        self.pass_fds = ()
         self.expected_exit = 0
         self.text = (
             config
@@ -303,6 +304,7 @@ class Server:
                 env=self.env,
                 start_new_session=True,
                 cwd=self.dir,
+                pass_fds=self.pass_fds,
             )
         return self
 

@@ -457,6 +457,29 @@ static void watch__off_means_off(void **state)
 	close_host(h);
 }
 
+static void watch__says_whether_anybody_moves(void **state)
+{
+	struct host *h = open_host(STALL_NS, 0);
+
+	assert_true(watch_is_moving(&h->watch, STALL_NS));
+	/* Nobody sleeps any more, and the stamps grow old. */
+	for (unsigned i = 0; i < SLOTS; i++)
+		steer_set_waiting(steer_slot(h->steer, i), false);
+	assert_true(watch_is_moving(&h->watch, STALL_NS));
+	h->loop.now_ns += STALL_NS + 1;
+	assert_false(watch_is_moving(&h->watch, STALL_NS));
+	/* One with nothing to do, or with a fresh stamp, is enough. */
+	steer_set_waiting(steer_slot(h->steer, 2), true);
+	assert_true(watch_is_moving(&h->watch, STALL_NS));
+	steer_set_waiting(steer_slot(h->steer, 2), false);
+	steer_stamp(steer_slot(h->steer, 3), h->loop.now_ns);
+	assert_true(watch_is_moving(&h->watch, STALL_NS));
+	/* But it has to be there. */
+	h->stats[3].state = WORKER_DOWN;
+	assert_false(watch_is_moving(&h->watch, STALL_NS));
+	close_host(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -469,6 +492,7 @@ int main(void)
 		cmocka_unit_test(watch__loses_patience_with_a_majority),
 		cmocka_unit_test(watch__kills_when_told_to),
 		cmocka_unit_test(watch__off_means_off),
+		cmocka_unit_test(watch__says_whether_anybody_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,12 +96,14 @@ def make_base(path, build, suites, environment):
     if not os.path.exists(build + "/sluice"):
         raise Missing("%s/sluice is not built; run: make" % os.path.relpath(build, TOP))
     tree.copy_program(os.path.join(build, "sluice"), "/sluice/build/guest/sluice")
-    for source in glob.glob(os.path.join(TOP, "tests/kernel/test_*.c")):
-        program = os.path.join(build, "tests/kernel", os.path.basename(source)[:-2])
+    # Of the unit tests the one whose outcome is the kernel's business.
+    for source in glob.glob(os.path.join(TOP, "tests/kernel/test_*.c")) + [os.path.join(TOP, "tests/unit/test_sandbox.c")]:
+        name = os.path.relpath(source, TOP)[:-2]
+        program = os.path.join(build, name)
         if not os.path.exists(program):
             raise Missing("%s is not built; run: make tests" % os.path.relpath(program, TOP))
-        tree.copy_program(program, "/sluice/build/guest/tests/kernel/" + os.path.basename(program))
-    for pattern in ("tests/kernel/*.c", "tests/e2e/*.py", "tests/vm/*.py", "tests/bench/*.py", "scripts/run-tests"):
+        tree.copy_program(program, "/sluice/build/guest/" + name)
+    for pattern in ("tests/unit/test_sandbox.c", "tests/kernel/*.c", "tests/e2e/*.py", "tests/vm/*.py", "tests/bench/*.py", "scripts/run-tests"):
         for source in glob.glob(os.path.join(TOP, pattern)):
             tree.copy(source, "/sluice/" + os.path.relpath(source, TOP))
     tree.copy(os.path.join(TOP, "tests/vm/init"), "/init")

@@ -26,7 +26,7 @@ static void tell_fenced(struct static_route *r)
 {
 	if (!r->has_told_fenced)
 		log_warn("'%s' is another folder now, out of reach for this sandbox: the old one is "
-			 "served until the next start",
+			 "served until a reload",
 			 r->root_path);
 	r->has_told_fenced = true;
 }

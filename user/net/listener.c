@@ -6,6 +6,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,10 +17,35 @@ static void close_all(struct listener *l)
 	listener_release(l);
 }
 
+/* Of a user who is not ours, or at a port that is not for us. */
+static bool may_not_join(int err)
+{
+	return err == -EADDRINUSE || err == -EACCES || err == -EPERM;
+}
+
+static int share(int fd, const char **ret_step)
+{
+	*ret_step = "fcntl";
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_next(struct listener *l, bool is_inherited, const char **ret_step)
+{
+	int fd = l->is_shared ? -EADDRINUSE : sock_listen(&l->addr, &l->opt, ret_step);
+
+	if (fd >= 0 || !is_inherited || !may_not_join(fd))
+		return fd;
+	l->is_shared = true;
+	return share(l->fds[0], ret_step);
+}
+
 static int open_all(struct listener *l, unsigned count, const char **ret_step)
 {
+	bool is_inherited = l->count > 0;
+
 	for (; l->count < count; l->count++) {
-		int fd = sock_listen(&l->addr, &l->opt, ret_step);
+		int fd = open_next(l, is_inherited, ret_step);
 
 		if (fd < 0)
 			return fd;
@@ -37,11 +63,9 @@ static int open_all(struct listener *l, unsigned count, const char **ret_step)
 	return 0;
 }
 
-int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
-		  unsigned count, struct steer *steer, const char **ret_step)
+static int prepare(struct listener *l, const union sock_addr *addr, const struct sock_options *opt, unsigned count,
+		   const char **ret_step)
 {
-	int r;
-
 	memset(l, 0, sizeof(*l));
 	*ret_step = NULL;
 	if (count == 0) {
@@ -50,13 +74,17 @@ int listener_open(struct listener *l, const union sock_addr *addr, const struct 
 	}
 	l->addr = *addr;
 	l->opt = *opt;
-	l->opt.has_reuseport = opt->has_reuseport || count > 1 || steer;
 	l->fds = calloc(count, sizeof(*l->fds));
-	if (!l->fds) {
-		*ret_step = "calloc";
-		return -ENOMEM;
-	}
-	r = open_all(l, count, ret_step);
+	if (l->fds)
+		return 0;
+	*ret_step = "calloc";
+	return -ENOMEM;
+}
+
+static int finish(struct listener *l, unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = open_all(l, count, ret_step);
+
 	if (r) {
 		close_all(l);
 		return r;
@@ -64,12 +92,50 @@ int listener_open(struct listener *l, const union sock_addr *addr, const struct 
 	*ret_step = NULL;
 	if (!steer || !steer_is_active(steer))
 		return 0;
+	if (l->is_shared) {
+		*ret_step = "one inherited socket for all workers";
+		return 0;
+	}
 	/* The kernel's hash serves the group just as well: a refusal is told, not fatal. */
 	if (steer_add_address(steer, l->fds, &l->steer_id) == 0)
 		l->is_steered = true;
 	else
 		*ret_step = "steer_add_address";
 	return 0;
+}
+
+int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
+		  unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = prepare(l, addr, opt, count, ret_step);
+
+	if (r)
+		return r;
+	l->opt.has_reuseport = opt->has_reuseport || count > 1 || steer;
+	return finish(l, count, steer, ret_step);
+}
+
+int listener_open_inherited(struct listener *l, int fd, const union sock_addr *addr, const struct sock_options *opt,
+			    unsigned count, struct steer *steer, const char **ret_step)
+{
+	int r = prepare(l, addr, opt, count, ret_step);
+
+	if (r) {
+		sock_close(fd);
+		return r;
+	}
+	l->opt.has_reuseport = true;
+	l->fds[l->count++] = fd;
+	r = sock_adopt(fd, &l->opt, ret_step);
+	if (!r)
+		return finish(l, count, steer, ret_step);
+	close_all(l);
+	return r;
+}
+
+static int bind_next(const struct listener *l, const struct listener *from, const char **ret_step)
+{
+	return l->is_shared ? share(from->fds[0], ret_step) : sock_bind(&l->addr, &l->opt, ret_step);
 }
 
 int listener_take_over(struct listener *l, const struct listener *from, const struct sock_options *opt, unsigned count,
@@ -84,7 +150,7 @@ int listener_take_over(struct listener *l, const struct listener *from, const st
 		return -ENOMEM;
 	for (l->count = 0; l->count < count; l->count++) {
 		bool is_old = l->count < from->count;
-		int fd = is_old ? from->fds[l->count] : sock_bind(&l->addr, &l->opt, ret_step);
+		int fd = is_old ? from->fds[l->count] : bind_next(l, from, ret_step);
 
 		if (fd < 0) {
 			listener_close_apart(l, from);

@@ -15,6 +15,7 @@ struct listener {
 	int *fds;			/* one for each slot; owned */
 	unsigned steer_id;
 	bool is_steered;		/* with steer_id */
+	bool is_shared;			/* all slots have the same socket: nobody may join the one that was inherited */
 	bool has_proxy_header;		/* connections begin with a PROXY protocol header; set by the owner once open */
 };
 
@@ -24,6 +25,12 @@ struct listener {
  */
 int listener_open(struct listener *l, const union sock_addr *addr, const struct sock_options *opt,
 		  unsigned count, struct steer *steer, const char **ret_step);
+/*
+ * The same with a socket that listens on `addr` already (inherit.h) as that of slot 0; it becomes the listener's, also on
+ * failure.  Where no other may be bound beside it (its owner is another user), all slots accept from that one.
+ */
+int listener_open_inherited(struct listener *l, int fd, const union sock_addr *addr, const struct sock_options *opt,
+			    unsigned count, struct steer *steer, const char **ret_step);
 /*
  * The sockets of `from`, and further ones up to `count`, which are bound and do not listen yet: nobody comes to them as
  * long as the step may still be taken back.  `from` stays as it is, so both have the sockets: in the end one calls

@@ -152,6 +152,23 @@ bool sock_can_change_options(const struct sock_options *from, const struct sock_
 	return from->is_v6only == to->is_v6only && from->rcvbuf == to->rcvbuf && from->sndbuf == to->sndbuf;
 }
 
+int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int r;
+
+	*ret_step = "fcntl";
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	/* As of IPv4, since whether IPv6 alone was meant was decided at bind(). */
+	r = set_before_bind(fd, AF_INET, opt, ret_step);
+	if (r)
+		return r;
+	/* Of a socket that listens already this changes the length of its queue. */
+	*ret_step = "listen";
+	return sock_start_listening(fd, opt);
+}
+
 int sock_local_addr(int fd, union sock_addr *ret_addr)
 {
 	socklen_t len = sizeof(*ret_addr);

@@ -68,6 +68,11 @@ int sock_start_listening(int fd, const struct sock_options *opt);
 int sock_change_options(int fd, const struct sock_options *opt);
 /* Those fixed at the bind, or not to be taken back, must be the same. */
 bool sock_can_change_options(const struct sock_options *from, const struct sock_options *to);
+/*
+ * Makes a listening socket that somebody else opened into one of ours: the options as far as they can still be set, and
+ * SO_REUSEPORT, which lets siblings join it.  0 or -errno with *ret_step as above; the descriptor stays the caller's.
+ */
+int sock_adopt(int fd, const struct sock_options *opt, const char **ret_step);
 int sock_local_addr(int fd, union sock_addr *ret_addr);
 /*
  * A non-blocking, close-on-exec stream socket on its way to `addr`: TCP (with TCP_NODELAY) or Unix.  The descriptor, which

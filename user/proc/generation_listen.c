@@ -55,8 +55,15 @@ static int open_listener(struct generation *g, const struct config_listen *conf,
 {
 	struct listener *l = &g->listeners[g->listener_count];
 	const char *step = NULL;
-	int err = old ? listener_take_over(l, old, &conf->sock, g->worker_count, &step)
-		      : listener_open(l, &conf->addr, &conf->sock, g->worker_count, g->steer, &step);
+	int fd = old ? -1 : inherit_take(&g->master->inherited, &conf->addr);
+	int err;
+
+	if (old)
+		err = listener_take_over(l, old, &conf->sock, g->worker_count, &step);
+	else if (fd >= 0)
+		err = listener_open_inherited(l, fd, &conf->addr, &conf->sock, g->worker_count, g->steer, &step);
+	else
+		err = listener_open(l, &conf->addr, &conf->sock, g->worker_count, g->steer, &step);
 
 	if (err)
 		return refuse(conf, step, err);

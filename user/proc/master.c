@@ -43,8 +43,12 @@ void master_stop(struct master *m, bool is_hard)
 	struct generation *g = m->current;
 	uint64_t limit_ms = is_hard ? 0 : g->config->timeouts.drain;
 
-	if (m->state != MASTER_STOPPING)
+	if (m->state != MASTER_STOPPING) {
 		log_info("stopping%s", is_hard ? " at once" : ", connections have their time to end");
+		service_stopping(&m->service);
+		/* Who passed them has them still, or wants to see them go. */
+		inherit_close(&m->inherited);
+	}
 	m->state = MASTER_STOPPING;
 	reload_cancel(&m->reload);
 	watch_close(&m->watch);
@@ -232,6 +236,24 @@ static void answer_stop(struct master *m)
 	m->stop_request_count = 0;
 }
 
+void master_tell_ready(struct master *m)
+{
+	const struct generation *g = m->current;
+	char text[128];
+
+	snprintf(text, sizeof(text), "Serving with %u workers, generation %u; %s", g->worker_count, g->number,
+		 steer_is_active(g->steer) ? "the kernel steers" : "no steering");
+	service_ready(&m->service, text);
+}
+
+/* One that stops has its limits elsewhere; without a watch nobody can say. */
+static bool is_moving(void *owner, uint64_t within_ns)
+{
+	struct master *m = owner;
+
+	return m->state != MASTER_SERVING || !m->watch.slots || watch_is_moving(&m->watch, within_ns);
+}
+
 int master_run(const struct config *config)
 {
 	static struct master master;	/* reachable for leak checkers, in the workers too */
@@ -246,13 +268,17 @@ int master_run(const struct config *config)
 	reload_init(&m->reload, m);
 	timer_init(&m->tick, on_tick);
 	timer_init(&m->kill_timer, on_kill_timer);
-	err = loop_init(&m->loop);
+	/* Before anything else has its numbers of descriptors. */
+	err = inherit_open(&m->inherited);
+	if (!err)
+		err = loop_init(&m->loop);
 	if (!err)
 		err = open_signals(m);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
 		return 1;
 	}
+	service_start(&m->service, &m->loop, is_moving, m);
 	err = master_open(m, config);
 	if (!err) {
 		err = serve(m);
@@ -265,6 +291,7 @@ int master_run(const struct config *config)
 	if (!err)
 		answer_stop(m);
 	master_close(m);
+	service_stop(&m->service);
 	loop_remove(&m->loop, &m->signals);
 	close(m->signals.fd);
 	loop_fini(&m->loop);

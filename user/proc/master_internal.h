@@ -6,12 +6,14 @@
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
 #define SLUICE_PROC_MASTER_INTERNAL_H
 
+#include "net/inherit.h"
 #include "net/steer.h"
 #include "proc/ctl.h"
 #include "proc/generation.h"
 #include "proc/monitor.h"
 #include "proc/privilege.h"
 #include "proc/reload.h"
+#include "proc/service.h"
 #include "proc/stats.h"
 #include "proc/watch.h"
 #include "stats_shm.h"
@@ -24,6 +26,8 @@ struct master {
 	unsigned file_limit;		/* descriptors a process may open */
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
 	struct identity identity;
+	struct service service;		/* systemd, say */
+	struct inherited inherited;	/* sockets from there */
 	struct loop loop;
 	struct list generations;	/* the oldest first */
 	struct generation *current;	/* in force; NULL before the first and after the last */
@@ -68,6 +72,9 @@ void master_abandon(struct master *m, struct generation *mine);
 /* master.c: `is_hard`: connections are not waited for. */
 void master_stop(struct master *m, bool is_hard);
 void master_start_watch(struct master *m);
+
+/* The service manager hears what is in force. */
+void master_tell_ready(struct master *m);
 
 /* master_stats.c: the counters of a slot over all generations. */
 void master_sum_stats(struct master *m, unsigned slot, struct stats_block *ret_sum);

@@ -52,6 +52,21 @@ void master_reopen_log(struct master *m)
 		log_info("access log opened anew");
 }
 
+static void tell_untaken(const struct inherited *in)
+{
+	char text[SOCK_ADDR_TEXT];
+
+	for (unsigned i = 0; i < in->count; i++) {
+		const struct inherited_sock *s = &in->socks[i];
+
+		if (!s->is_taken && s->is_listening)
+			log_warn("the service manager passed a socket for '%s', which is no listen address here",
+				 sock_addr_print(&s->addr, text));
+		else if (!s->is_taken)
+			log_warn("descriptor %d from the service manager is no listening TCP socket", s->fd);
+	}
+}
+
 int master_open(struct master *m, const struct config *config)
 {
 	int err;
@@ -65,6 +80,8 @@ int master_open(struct master *m, const struct config *config)
 		err = open_memory(m);
 	if (!err)
 		err = generation_new(m, config, NULL, NULL, &m->current);
+	if (!err)
+		tell_untaken(&m->inherited);
 	for (unsigned i = 0; !err && i < STEER_MAX_SLOTS; i++)
 		m->owners[i] = m->current->number;
 	return err;
@@ -79,6 +96,7 @@ void master_close(struct master *m)
 		generation_free(g);
 	}
 	m->current = NULL;
+	inherit_close(&m->inherited);
 	free(m->past);
 	if (m->owners)
 		munmap(m->owners, STEER_MAX_SLOTS * sizeof(*m->owners));

@@ -49,6 +49,8 @@ void master_abandon(struct master *m, struct generation *mine)
 {
 	watch_abandon(&m->watch);
 	ctl_abandon(m->ctl);
+	service_abandon(&m->service);
+	inherit_close(&m->inherited);
 	list_for_each(node, &m->generations)
 		abandon_generation(container_of(node, struct generation, node), mine);
 	close(m->signals.fd);
@@ -125,6 +127,7 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 		m->state = MASTER_SERVING;
 		g->state = GENERATION_SERVING;
 		announce(g);
+		master_tell_ready(m);
 	} else if (all_ready && g->state == GENERATION_STARTING) {
 		reload_on_all_ready(&m->reload, g);
 	} else if (g->state == GENERATION_SERVING && m->state == MASTER_SERVING) {

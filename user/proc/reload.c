@@ -46,6 +46,9 @@ static void end(struct reload *r)
 	r->report = r->warnings = NULL;
 	r->next = r->before = NULL;
 	r->state = RELOAD_NONE;
+	/* How it went is for who asked; the manager wants to know that it is over. */
+	if (r->master->state == MASTER_SERVING)
+		master_tell_ready(r->master);
 	if (r->is_wanted && r->master->state == MASTER_SERVING)
 		loop_again(&r->master->loop, &r->begin);
 }
@@ -203,6 +206,7 @@ static void begin(struct reload *r)
 	r->waiting.count = 0;
 	r->is_wanted = false;
 	r->started_ns = clock_ns();
+	service_reloading(&r->master->service);
 	if (!path) {
 		fail(r, "the server was started without a file, so there is none to read", NULL);
 		return;

@@ -283,6 +283,7 @@ static json_t *listens(const struct listener *l, unsigned count)
 
 		fill(&f, "address", json_text(sock_addr_print(&l[i].addr, address)));
 		fill(&f, "steered", json_boolean(l[i].is_steered));
+		fill(&f, "shared", json_boolean(l[i].is_shared));
 		if (json_array_append_new(list, fill_end(&f)) < 0) {
 			json_decref(list);
 			return NULL;

@@ -299,6 +299,21 @@ void watch_review(struct watch *w)
 	}
 }
 
+bool watch_is_moving(const struct watch *w, uint64_t within_ns)
+{
+	for (unsigned i = 0; i < w->slot_count; i++) {
+		const struct steer_slot *line = steer_slot(w->steer, i);
+		uint64_t stamp_ns = stamp_of(line);
+
+		if (__atomic_load_n(&w->stats[i].state, __ATOMIC_RELAXED) != WORKER_RUNNING)
+			continue;
+		if (__atomic_load_n(&line->is_waiting, __ATOMIC_RELAXED) ||
+		    stamp_ns + within_ns >= w->loop->now_ns)
+			return true;
+	}
+	return false;
+}
+
 /* Open and close ---------------------------------------------------------------------------- */
 
 static int add_sockets(struct watch *w)

@@ -59,5 +59,10 @@ void watch_close(struct watch *w);
 void watch_abandon(struct watch *w);
 /* Once a second: tells of long stalls, ends those beyond kill_ns. */
 void watch_review(struct watch *w);
+/*
+ * Does any worker move: has it gone through its loop within so long, or nothing to do?  One is enough: what waits for the
+ * others is shared out.  False also where there is none.
+ */
+bool watch_is_moving(const struct watch *w, uint64_t within_ns);
 
 #endif
