@@ -46,6 +46,16 @@ struct ctl_stats {
 int ctl_open(struct loop *loop, const struct ctl_options *opt, struct ctl **ret_ctl,
 	     char error[CTL_ERROR_TEXT]);
 /*
+ * The same on the listening socket of the master before this one, which becomes the ctl's unless this fails.  Clients that
+ * have connected meanwhile wait in its queue.
+ */
+int ctl_adopt(struct loop *loop, const struct ctl_options *opt, int fd, struct ctl **ret_ctl,
+	      char error[CTL_ERROR_TEXT]);
+/* Accepts no more: another process does.  Who has asked is answered as ever; ctl_close() leaves the file. */
+void ctl_leave(struct ctl *c);
+/* To be passed on; stays the ctl's. */
+int ctl_fd(const struct ctl *c);
+/*
  * Ends every connection and removes the socket file.  Requests not answered yet become invalid.  Call it as the last
  * thing before the exit: whoever waits for the end of `stop` sees it here.  NULL is allowed.
  */

@@ -25,6 +25,7 @@
 #include "stats_shm.h"
 
 struct master;
+struct elder;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAVING, GENERATION_FAILED };
 
@@ -33,6 +34,7 @@ enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAV
 struct generation {
 	struct list node;		/* of master.generations, the oldest first */
 	struct master *master;
+	struct elder *elder;		/* its processes are those of an earlier master, which is not gone yet; else NULL */
 	uint32_t number;		/* from 1 */
 	enum generation_state state;
 	const struct config *config;
@@ -42,7 +44,8 @@ struct generation {
 	int log_fd;			/* access log, -1: none */
 	struct runtime *runtime;
 	struct sandbox sandbox;		/* of its workers and its monitor */
-	struct stats_block *stats;	/* shared memory, one for each slot */
+	struct stats_block *stats;	/* one for each slot, in stats_memory */
+	struct shm stats_memory;
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */
@@ -70,6 +73,8 @@ int generation_new(struct master *m, const struct config *config, struct config 
  * force, from which addresses that are gone are taken, or NULL.  Harmless twice.
  */
 void generation_release(struct generation *g, const struct generation *heir, struct steer *steer);
+/* An empty one that stands for one of another master (elder.h).  NULL without memory. */
+struct generation *generation_new_foreign(struct master *m, struct elder *elder);
 /* Every process must be gone. */
 void generation_free(struct generation *g);
 /* CPU of a slot: slots beyond the usable CPUs wrap around. */

@@ -244,7 +244,8 @@ void supervisor_retire(struct supervisor *s)
 	s->is_stopping = true;
 	for (unsigned i = 0; i < s->count; i++)
 		loop_timer_stop(s->loop, &s->workers[i].restart);
-	if (!was_stopping && is_empty(s))
+	/* No ops: one that was never started. */
+	if (!was_stopping && s->ops && is_empty(s))
 		s->ops->on_empty(s->owner);
 }
 

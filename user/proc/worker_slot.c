@@ -12,6 +12,7 @@
  * connection that waits between two requests to its heir, and each other one when its request has ended.  What cannot
  * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit.
  */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -38,6 +39,8 @@ static int start_acceptor(struct worker *w)
 		sources[i].has_proxy_header = opt->listeners[i].has_proxy_header;
 	}
 	w->acceptor.slot = w->line;
+	/* Of the last time, where the slot was lost and has come back. */
+	acceptor_close(&w->acceptor);
 	err = acceptor_start(&w->acceptor, sources, opt->listener_count);
 	free(sources);
 	return err;
@@ -53,6 +56,7 @@ void worker_take_slot(struct worker *w)
 	w->line = steer_slot(w->opt->steer, w->opt->slot);
 	steer_slot_begin(w->line, w->loop.now_ns);
 	w->rebalancer.line = w->line;
+	w->rebalancer.is_auto = w->opt->config->steering.rebalance == REBALANCE_AUTO;
 	err = rebalancer_start(&w->rebalancer, &w->loop);
 	if (!err)
 		err = start_acceptor(w);
@@ -105,6 +109,16 @@ static void take_rests(struct worker *w, const struct leave_order *order)
 			acceptor_take(&w->acceptor, i);
 }
 
+/*
+ * The heir is of another version and would not understand what is in an inbox: each client is asked at its next reply to
+ * come back.  Nobody is sent away who waits: closing would race with its next request.
+ */
+static void stay(struct worker *w)
+{
+	w->server.close_quota = UINT_MAX;
+	tell(w, CHANNEL_MOVED);
+}
+
 void worker_leave(struct worker *w, const struct leave_order *order)
 {
 	/* Yet another generation: where connections go from now on. */
@@ -119,10 +133,13 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
 		listener_close(&w->opt->listeners[i], NULL);
 	/* Of a slot that goes on the successor reads the inbox; what comes here is given on. */
-	if (order->is_slot_kept)
+	if (order->is_slot_kept && order->can_move)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
 	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
-	server_leave(&w->server, give_to_heir, w);
+	if (order->can_move)
+		server_leave(&w->server, give_to_heir, w);
+	else
+		stay(w);
 	worker_stop_if_empty(w);
 }
