@@ -255,6 +255,9 @@ void upgrade_reap(struct upgrade *u)
 	if (!u->pid || waitpid(u->pid, &status, WNOHANG) != u->pid)
 		return;
 	u->pid = 0;
+	/* It has served and been followed itself: another one holds its end of the socket now. */
+	if (u->state == UPGRADE_OVER || u->state == UPGRADE_NONE)
+		return;
 	/* Its last words may be unread. */
 	if (u->io.fd >= 0)
 		on_message(&u->io, EPOLLIN);
