@@ -13,6 +13,7 @@
  *   new -> old   'H' struct upgrade_leave     slots, programs and pins are the new one's: the old one lets go of everything
  *   old -> new   'S' struct upgrade_word      an old worker accepts no more, or is gone
  *   old -> new   'M' struct upgrade_word      an old worker has given away all that can move
+ *   old -> new   'C' + text + descriptor      a client of the control socket, and what it has asked so far
  *   new -> old   'D' + JSON           it serves; what changed, for whoever asked
  *   new -> old   'T' | 'Q'            what is left is to drain (end) at once: the server stops
  *   new -> old   'L'                  logs are to be opened anew
@@ -28,7 +29,7 @@
 
 #define UPGRADE_VARIABLE "SLUICE_UPGRADE_FD"
 #define UPGRADE_PROTOCOL 1		/* of messages and text; another one is refused */
-#define UPGRADE_MESSAGE_MAX (64 * 1024)	/* bytes */
+#define UPGRADE_MESSAGE_MAX (128 * 1024)	/* bytes; the longest question of a client fits */
 #define UPGRADE_LISTENERS_MAX 256
 
 #define UPGRADE_NEXT	'N'
@@ -39,6 +40,7 @@
 #define UPGRADE_LEAVE	'H'
 #define UPGRADE_STOPPED 'S'
 #define UPGRADE_MOVED	'M'
+#define UPGRADE_CLIENT	'C'
 #define UPGRADE_DONE	'D'
 #define UPGRADE_DRAIN	'T'
 #define UPGRADE_QUIT	'Q'

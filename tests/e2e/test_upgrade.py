@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import threading
 import time
@@ -89,6 +88,18 @@ def upgrade(server, *words):
 
 def master(server):
     return server.status()["pid"]
+
+
+def gated(b):
+    """Requests for /gate wait at the back end until the event is set."""
+    gate = threading.Event()
+
+    def wait(c, r):
+        gate.wait(PATIENCE)
+        return c.answer(r, "open")
+
+    b.on("/gate", wait)
+    return gate
 
 
 def files_of(pid):
@@ -571,14 +582,47 @@ def test_requests_at_any_point_of_their_head():
         assert_counts(s, len(clients))
 
 
+def test_questions_on_the_way():
+    """Who has connected to the control socket, and asked half of a question, is answered: by the new master."""
+    with Upgraded(workers=2) as s:
+        halves = [b"", b'{"comm', b'{"command":"status"}']
+        clients = []
+        for half in halves * 3:
+            c = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            c.settimeout(PATIENCE)
+            c.connect(s.control)
+            c.sendall(half)
+            clients.append((c, half))
+        assert s.status()["generation"] == 1, "all of them have been accepted"
+        stop = threading.Event()
+        seen = []
+
+        def ask():
+            while not stop.is_set():
+                seen.append(s.status()["generation"])
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        for _ in range(4):
+            upgrade(s)
+        stop.set()
+        asking.join()
+        for c, half in clients:
+            c.sendall(b'{"command":"status"}\n'[len(half) :])
+            answer = json.loads(c.makefile().read())
+            assert answer["ok"] and answer["status"]["generation"] == 5, answer
+            c.close()
+        assert seen == sorted(seen) and len(seen) > 4, seen
+
+
 def test_upstreams():
     with backend.Backend(name="one") as one, backend.Backend(name="two") as two:
         with proxied([one, two], workers=2, check={"path": "/", "interval": "100ms"}) as s, Client(s) as kept:
             assert s.cli("upstream", "drain", "b", two.server).returncode == 0
             for _ in range(5):
                 assert kept.request("/x").status == 200
-            slow = Client(s)
-            slow.send(request("/slow?ms=700"))
+            slow, gate = Client(s), gated(one)
+            slow.send(request("/gate"))
             wait_for(lambda: proxy.upstreams(s)["b"]["by_name"][one.server][0]["active"] == 1, "under way")
             upgrade(s)
             assert proxy.states(s)[two.server] == "drained", "what the operator has done stays"
@@ -587,6 +631,7 @@ def test_upstreams():
             upgrade(s)
             for _ in range(4):
                 assert kept.request("/x").status == 200
+            gate.set()
             assert slow.read_response().status == 200
             wait_drained(s)
             row = proxy.upstreams(s)["b"]["by_name"][one.server][0]
@@ -597,14 +642,16 @@ def test_log_is_opened_anew_by_old_workers_too():
     with backend.Backend(name="b") as b:
         log = {"access": "@DIR@/a.log", "format": "combined", "flush": "5ms"}
         with proxied([b], workers=1, log=log) as s, Client(s) as c:
-            c.send(request("/slow?ms=1000"))
+            gate = gated(b)
+            c.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 1, "under way")
             upgrade(s)
             path = os.path.join(s.dir, "a.log")
             os.rename(path, path + ".1")
             assert s.cli("reopen").returncode == 0
+            gate.set()
             assert c.read_response().status == 200
-            wait_for(lambda: os.path.exists(path) and "/slow" in open(path).read(), "its line is in the new one")
+            wait_for(lambda: os.path.exists(path) and "/gate" in open(path).read(), "its line is in the new one")
             assert os.path.getsize(path + ".1") == 0
 
 
@@ -627,13 +674,15 @@ def test_other_layouts():
     """What both would have to map alike is made anew; connections stay where they are and are asked to come back."""
     with backend.Backend(name="b") as b:
         with proxied([b], workers=2, routes={"/hello": {"respond": "hello"}}) as s:
-            idle, busy = Client(s), Client(s)
+            idle, busy, gate = Client(s), Client(s), gated(b)
             assert idle.request("/hello").status == busy.request("/hello").status == 200
-            busy.send(request("/slow?ms=300"))
+            busy.send(request("/gate"))
+            wait_for(lambda: b.connection_count >= 1, "under way")
             other = patched(s, "other", b"sluice-layout-", b"sluice-LAYOUT-")
             report = upgrade(s, "--binary", other)
             assert report["moved"] == 0 and not report["warnings"], report
             assert get(s.address(), "/hello").status == 200 and get(s.address(), "/x").status == 200
+            gate.set()
             for r in (busy.read_response(), idle.request("/hello")):
                 assert r.status == 200 and r.says_close(), r
             assert s.proc.wait(PATIENCE) == 0
@@ -647,17 +696,8 @@ def test_other_layouts():
             assert get(s.address(), "/hello").status == 200
 
 
-def bpf_objects():
-    tool = need_tool("bpftool")
-    counts = []
-    for kind in ("prog", "map"):
-        done = subprocess.run([tool, "-j", kind, "show"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-        counts.append(len([x for x in json.loads(done.stdout) if x.get("name", "").startswith("steer")]))
-    return counts
-
-
 def ids_of(s):
-    """BPF objects of this server alone: other tests may run beside it."""
+    """Maps and programs of this server; others may run beside it."""
     ids = set()
     for pid in session_pids(s.proc.pid):
         for fd in os.listdir("/proc/%d/fdinfo" % pid):

@@ -31,6 +31,14 @@ static void refuse_client(struct ctl *c, int fd, const char *line)
 	close(fd);
 }
 
+static void start_request(struct ctl *c, int fd, const char *text, size_t len)
+{
+	if (ctl_request_start(c, fd, text, len) < 0)
+		c->stats.refused++;
+	else
+		c->stats.accepted++;
+}
+
 static void add_client(struct ctl *c, int fd)
 {
 	if (!is_allowed(fd)) {
@@ -41,10 +49,7 @@ static void add_client(struct ctl *c, int fd)
 		refuse_client(c, fd, "{\"ok\":false,\"error\":\"too many clients at once\"}\n");
 		return;
 	}
-	if (ctl_request_start(c, fd) < 0)
-		c->stats.refused++;
-	else
-		c->stats.accepted++;
+	start_request(c, fd, NULL, 0);
 }
 
 static void accept_clients(struct ctl *c)
@@ -150,11 +155,25 @@ int ctl_adopt(struct loop *loop, const struct ctl_options *opt, int fd, struct c
 	return 0;
 }
 
-void ctl_leave(struct ctl *c)
+void ctl_leave(struct ctl *c, int (*send)(void *ctx, int fd, const char *text, size_t len), void *ctx)
 {
 	loop_timer_stop(c->loop, &c->retry);
 	loop_remove(c->loop, &c->io);
 	unix_leave(&c->listener);
+	list_for_each_safe (node, tmp, &c->requests) {
+		struct ctl_request *rq = container_of(node, struct ctl_request, node);
+
+		if (rq->state != REQUEST_READING)
+			continue;
+		/* One that cannot go sees the end of its connection, as when a server stops. */
+		send(ctx, rq->io.fd, rq->line, rq->line_len);
+		ctl_request_finish(rq);
+	}
+}
+
+void ctl_take(struct ctl *c, int fd, const char *text, size_t len)
+{
+	start_request(c, fd, text, len);
 }
 
 int ctl_fd(const struct ctl *c)

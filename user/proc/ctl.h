@@ -51,8 +51,13 @@ int ctl_open(struct loop *loop, const struct ctl_options *opt, struct ctl **ret_
  */
 int ctl_adopt(struct loop *loop, const struct ctl_options *opt, int fd, struct ctl **ret_ctl,
 	      char error[CTL_ERROR_TEXT]);
-/* Accepts no more: another process does.  Who has asked is answered as ever; ctl_close() leaves the file. */
-void ctl_leave(struct ctl *c);
+/*
+ * Accepts no more: another process does.  Who has asked is answered as ever; whoever is still asking goes there too, by
+ * `send` (0 or -errno), with what was read of the question.  ctl_close() leaves the file.
+ */
+void ctl_leave(struct ctl *c, int (*send)(void *ctx, int fd, const char *text, size_t len), void *ctx);
+/* The other side of it.  The descriptor becomes the ctl's. */
+void ctl_take(struct ctl *c, int fd, const char *text, size_t len);
 /* To be passed on; stays the ctl's. */
 int ctl_fd(const struct ctl *c);
 /*

@@ -110,19 +110,24 @@ static void on_message(struct io *io, uint32_t events)
 {
 	struct elder *e = container_of(io, struct elder, io);
 
-	for (;;) {
-		struct upgrade_word word;
-		int fd;
-		ssize_t n = fd_pass_receive(io->fd, &word, sizeof(word), &fd);
+	static char message[UPGRADE_MESSAGE_MAX];
 
-		sock_close(fd);
+	for (;;) {
+		int fd;
+		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
+
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {
 			lose(e);
 			return;
 		}
-		take_word(e, &word, (size_t)n);
+		if (message[0] == UPGRADE_CLIENT && fd >= 0 && e->master->ctl) {
+			ctl_take(e->master->ctl, fd, message + 1, (size_t)n - 1);
+			continue;
+		}
+		sock_close(fd);
+		take_word(e, (const struct upgrade_word *)message, (size_t)n);
 	}
 }
 

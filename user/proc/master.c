@@ -111,6 +111,9 @@ static bool is_gone(const struct master *m, const struct generation *g)
 	/* While another master is told what there is, all of it stays. */
 	if (m->upgrade.state == UPGRADE_STARTING || m->upgrade.state == UPGRADE_GOING)
 		return false;
+	/* Nobody is in force yet who could inherit its counts. */
+	if (m->state == MASTER_FOLLOWING && g->state == GENERATION_LEAVING)
+		return false;
 	return !supervisor_living(&g->workers) && !supervisor_living(&g->monitor) && g != m->reload.before && !g->elder;
 }
 

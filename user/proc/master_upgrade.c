@@ -20,7 +20,7 @@ void master_leave(struct master *m, const struct upgrade_leave *order)
 	struct generation *g = m->current;
 
 	m->state = MASTER_LEAVING;
-	ctl_leave(m->ctl);
+	ctl_leave(m->ctl, upgrade_send_client, &m->upgrade);
 	watch_close(&m->watch);
 	loop_timer_stop(&m->loop, &m->tick);
 	reload_refuse_waiting(&m->reload, "another master serves now: ask it");

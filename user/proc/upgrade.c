@@ -398,6 +398,22 @@ void upgrade_tell(struct upgrade *u, const struct generation *g, unsigned slot, 
 		fd_pass_send(u->io.fd, &word, sizeof(word), -1);
 }
 
+int upgrade_send_client(void *ctx, int fd, const char *text, size_t len)
+{
+	const struct upgrade *u = ctx;
+	char *message = malloc(len + 1);
+	ssize_t n;
+
+	if (!message)
+		return -ENOMEM;
+	message[0] = UPGRADE_CLIENT;
+	if (len)
+		memcpy(message + 1, text, len);
+	n = fd_pass_send(u->io.fd, message, len + 1, fd);
+	free(message);
+	return n < 0 ? (int)n : 0;
+}
+
 void upgrade_cancel(struct upgrade *u)
 {
 	u->is_wanted = false;

@@ -73,6 +73,8 @@ void upgrade_abandon(struct upgrade *u);
 void upgrade_fini(struct upgrade *u);
 /* False: generations must stay as they are described. */
 bool upgrade_is_idle(const struct upgrade *u);
+/* `ctx`: struct upgrade.  Whoever has not asked yet on the control socket asks the new master.  0 or -errno. */
+int upgrade_send_client(void *ctx, int fd, const char *text, size_t len);
 /* A worker of the generation that leaves has said so, or is gone. */
 void upgrade_tell(struct upgrade *u, const struct generation *g, unsigned slot, char type);
 
