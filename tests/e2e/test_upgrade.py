@@ -658,14 +658,16 @@ def test_log_is_opened_anew_by_old_workers_too():
 # --- another version ---
 
 
-def patched(s, name, old, new):
-    """This program with a text of its own changed: as if the layout had."""
+def patched(s, name, texts):
+    """This program with texts of its own changed: as if the layouts they stand for had."""
     path = os.path.join(s.dir, name)
     with open(SLUICE, "rb") as f:
         data = f.read()
-    assert data.count(old) >= 1 and len(old) == len(new), "the program has %r" % old
+    for old, new in texts.items():
+        assert data.count(old) >= 1 and len(old) == len(new), "the program has %r" % old
+        data = data.replace(old, new)
     with open(path, "wb") as f:
-        f.write(data.replace(old, new))
+        f.write(data)
     os.chmod(path, 0o755)
     return path
 
@@ -678,8 +680,11 @@ def test_other_layouts():
             assert idle.request("/hello").status == busy.request("/hello").status == 200
             busy.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 1, "under way")
-            other = patched(s, "other", b"sluice-layout-", b"sluice-LAYOUT-")
+            before = s.status()["totals"]
+            other = patched(s, "other", {b"sluice-layout-": b"sluice-LAYOUT-", b"closed.rebalance": b"Closed.rebalance"})
             report = upgrade(s, "--binary", other)
+            totals = s.status()["totals"]
+            assert totals["requests"] == before["requests"] and totals["draining"] == 2, totals
             assert report["moved"] == 0 and not report["warnings"], report
             assert get(s.address(), "/hello").status == 200 and get(s.address(), "/x").status == 200
             gate.set()
@@ -688,6 +693,8 @@ def test_other_layouts():
             assert s.proc.wait(PATIENCE) == 0
             wait_drained(s)
             s.wait_live(0)
+            totals = s.status()["totals"]
+            assert totals["requests"] == before["requests"] + 4, "old workers count by name"
             if s.pin:
                 steering = s.status()["steering"]
                 assert steering["verdicts"]["no_socket"] == steering["verdicts"]["bad_config"] == 0, steering

@@ -57,6 +57,25 @@ static void send_type(const struct elder *e, char type)
 
 /* What comes from there --------------------------------------------------------------------------------------- */
 
+static void refresh(struct generation *g)
+{
+	size_t size = stats_layout_size(g->foreign_layout);
+
+	memset(g->stats, 0, g->worker_count * sizeof(*g->stats));
+	for (unsigned i = 0; i < g->worker_count; i++)
+		stats_import(&g->stats[i], (const char *)g->foreign_stats.at + i * size, g->foreign_layout);
+}
+
+void elder_refresh_stats(struct master *m)
+{
+	list_for_each(node, &m->generations) {
+		struct generation *g = container_of(node, struct generation, node);
+
+		if (g->foreign_stats.at)
+			refresh(g);
+	}
+}
+
 static void close_elder(struct elder *e)
 {
 	loop_remove(&e->master->loop, &e->io);
@@ -77,6 +96,7 @@ static void lose(struct elder *e)
 		reload_cancel(&m->reload);
 		return;
 	}
+	elder_refresh_stats(m);
 	for (unsigned i = 0; i < count; i++) {
 		reload_on_moved(&m->reload, before, i);
 		reload_on_stopped(&m->reload, before, i);

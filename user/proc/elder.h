@@ -50,6 +50,8 @@ void elder_send_away(struct master *m, const struct upgrade_leave *order);
 void elder_tell_done(struct master *m, json_t *report);
 /* What they still have drains, or ends, at once. */
 void elder_stop_all(struct master *m, bool is_hard);
+/* What workers of earlier masters count, where it is not the same memory as ours: as it is now. */
+void elder_refresh_stats(struct master *m);
 /* A log was rotated: their workers write to it too. */
 void elder_reopen_logs(struct master *m);
 /* Another one, by its socket, which becomes the elder's.  0 or -errno. */

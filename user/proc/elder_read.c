@@ -363,18 +363,22 @@ static int read_steering(struct generation *g, const json_t *all, struct elder_p
 
 /* Generations ------------------------------------------------------------------------------------------------- */
 
+/* Theirs as ours, or, where they are laid out otherwise, beside ours. */
 static int read_stats(struct generation *g, const json_t *all, const json_t *o, struct elder_parcel *p)
 {
-	size_t size = g->worker_count * sizeof(*g->stats);
+	json_t *theirs = json_object_get(all, "stats"), *ours = stats_layout();
 	int fd = take(p, json_object_get(o, "stats")), err;
+	size_t size = stats_layout_size(theirs);
 
-	/* Of another layout: what they count from now on is not seen. */
-	if (fd >= 0 && is_same_layout(all, LAYOUT_STATS)) {
-		err = shm_map(&g->stats_memory, fd, size);
+	if (json_equal(theirs, ours)) {
+		err = shm_map(&g->stats_memory, fd, g->worker_count * sizeof(*g->stats));
 	} else {
-		sock_close(fd);
-		err = shm_new(&g->stats_memory, "sluice-stats", size);
+		err = shm_map(&g->foreign_stats, fd, g->worker_count * size);
+		if (!err)
+			err = shm_new(&g->stats_memory, "sluice-stats", g->worker_count * sizeof(*g->stats));
+		g->foreign_layout = json_incref(theirs);
 	}
+	json_decref(ours);
 	g->stats = g->stats_memory.at;
 	return err;
 }
@@ -475,23 +479,26 @@ static int read_inboxes(struct generation *g, const json_t *all, struct elder_pa
 
 /* The whole --------------------------------------------------------------------------------------------------- */
 
+/* Of generations that are gone; nobody changes it any more. */
+static int read_past(struct master *m, const json_t *all, struct elder_parcel *p)
+{
+	const json_t *layout = json_object_get(all, "stats");
+	size_t size = stats_layout_size(layout);
+	struct shm past;
+	int err = shm_map(&past, take(p, json_object_get(all, "past")), STEER_MAX_SLOTS * size);
+
+	for (unsigned i = 0; i < STEER_MAX_SLOTS && !err; i++)
+		stats_import(&m->past[i], (const char *)past.at + i * size, layout);
+	shm_free(&past);
+	return err;
+}
+
 static int read_memory(struct master *m, const json_t *all, struct elder_parcel *p)
 {
-	struct shm past = SHM_NONE;
-	int fd = take(p, json_object_get(all, "past")), err = master_open_memory(m);
+	int err = master_open_memory(m);
 
-	if (err) {
-		sock_close(fd);
-		return err;
-	}
-	if (fd >= 0 && is_same_layout(all, LAYOUT_STATS)) {
-		err = shm_map(&past, fd, STEER_MAX_SLOTS * sizeof(*m->past));
-		if (!err)
-			memcpy(m->past, past.at, past.size);
-		shm_free(&past);
-	} else {
-		sock_close(fd);
-	}
+	if (!err)
+		err = read_past(m, all, p);
 	/* Theirs, in which their workers look. */
 	shm_free(&m->owners_memory);
 	if (!err)

@@ -200,7 +200,7 @@ static struct generation *new_generation(struct master *m)
 		return NULL;
 	g->master = m;
 	g->log_fd = -1;
-	g->stats_memory = (struct shm)SHM_NONE;
+	g->stats_memory = g->foreign_stats = (struct shm)SHM_NONE;
 	list_init(&g->node);
 	timer_init(&g->kill_timer, on_kill_timer);
 	return g;
@@ -272,6 +272,8 @@ void generation_free(struct generation *g)
 	upstream_table_close(&g->upstreams);
 	sandbox_close(&g->sandbox);
 	shm_free(&g->stats_memory);
+	shm_free(&g->foreign_stats);
+	json_decref(g->foreign_layout);
 	if (g->log_fd >= 0)
 		close(g->log_fd);
 	free(g->endpoint_from);

@@ -13,6 +13,8 @@
 #ifndef SLUICE_PROC_GENERATION_H
 #define SLUICE_PROC_GENERATION_H
 
+#include <jansson.h>
+
 #include "app/upstream_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
@@ -46,6 +48,8 @@ struct generation {
 	struct sandbox sandbox;		/* of its workers and its monitor */
 	struct stats_block *stats;	/* one for each slot, in stats_memory */
 	struct shm stats_memory;
+	struct shm foreign_stats;	/* of a program that lays them out otherwise: stats is a copy (elder_refresh_stats) */
+	json_t *foreign_layout;
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */

@@ -92,6 +92,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 
 	if (!sums)
 		return NULL;
+	elder_refresh_stats(m);
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
 	status_read(g->steer, src.now_ns, &steering);
 	generation_sum_upstreams(m, &upstreams);

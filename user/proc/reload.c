@@ -85,9 +85,11 @@ void reload_finish(struct reload *r)
 {
 	struct master *m = r->master;
 	double took_ms = (double)(clock_ns() - r->started_ns) / NS_PER_MS;
-	uint64_t moved = generation_moved(r->before) - r->before->moved_before;
 	unsigned workers = 0, connections = 0;
+	uint64_t moved;
 
+	elder_refresh_stats(m);
+	moved = generation_moved(r->before) - r->before->moved_before;
 	list_for_each(node, &m->generations) {
 		const struct generation *g = container_of(node, struct generation, node);
 

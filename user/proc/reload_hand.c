@@ -192,6 +192,7 @@ void reload_hand_over(struct reload *r)
 	r->next = NULL;
 	r->before = before;
 	r->state = RELOAD_HANDING;
+	elder_refresh_stats(m);
 	before->moved_before = generation_moved(before);
 	log_set_level(next->config->log.level);
 	for (unsigned i = 0; i < STEER_MAX_SLOTS; i++)

@@ -213,7 +213,7 @@ static json_t *describe_all(struct upgrade_bundle *b, struct master *m, const st
 	const struct config *c = m->current->config;
 
 	return json_pack("{s:i, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-			 " s:o, s:o}",
+			 " s:o, s:o, s:o}",
 			 "protocol", UPGRADE_PROTOCOL, "version", SLUICE_VERSION, "pid", (int)getpid(), "number",
 			 (json_int_t)m->last_number, "started_ns", (json_int_t)m->started_ns, "user",
 			 text_or_null(c->user), "control", json_text(c->control), "pin", text_or_null(c->pin),
@@ -221,7 +221,7 @@ static json_t *describe_all(struct upgrade_bundle *b, struct master *m, const st
 			 place(b, ctl_fd(m->ctl)), "stderr", place(b, STDERR_FILENO), "inherited",
 			 describe_inherited(b, &m->inherited), "owners",
 			 place(b, m->owners_memory.fd), "past", place(b, m->past_memory.fd), "elders",
-			 describe_elders(b, m), "layouts", describe_layouts(), "steering",
+			 describe_elders(b, m), "layouts", describe_layouts(), "stats", stats_layout(), "steering",
 			 describe_steering(b, estate), "inboxes", describe_inboxes(b, &m->current->inboxes),
 			 "generations", describe_generations(b, m), "config", describe_config(b, m->current));
 }

@@ -7,7 +7,7 @@
  *    "user", "control", "pin", "is_control_given", "is_pin_given", "control_fd",
  *    "stderr":FD,
  *    "inherited":[FD...], "owners":FD, "past":FD, "elders":[FD...],
- *    "layouts":{"stats","inbox","upstreams","verdicts"},
+ *    "layouts":{"inbox","upstreams","verdicts"}, "stats":see stats.h,
  *    "steering":{"slots","is_active","can_migrate","why","policy",...,"weights":[],"drained":[],"verdicts":FD,
  *                "pin_dir","pin_error","pin_lock":FD,"runs","addresses":[[SOCKS,PROG]...]},
  *    "inboxes":{"waiting":FD,"fds":[READ,WRITE,...]},
@@ -26,15 +26,14 @@
 #include "app/upstream_table.h"
 #include "http/server.h"
 #include "net/steer.h"
-#include "stats_shm.h"
 
 #define UPGRADE_LAYOUT_SIZE 64
 
-enum upgrade_layout { LAYOUT_STATS, LAYOUT_INBOX, LAYOUT_UPSTREAMS, LAYOUT_VERDICTS, LAYOUT_COUNT };
+enum upgrade_layout { LAYOUT_INBOX, LAYOUT_UPSTREAMS, LAYOUT_VERDICTS, LAYOUT_COUNT };
 
 static inline const char *upgrade_layout_key(enum upgrade_layout l)
 {
-	static const char *const keys[] = { "stats", "inbox", "upstreams", "verdicts" };
+	static const char *const keys[] = { "inbox", "upstreams", "verdicts" };
 
 	return keys[l];
 }
@@ -45,7 +44,6 @@ static inline const char *upgrade_layout(enum upgrade_layout l, char out[UPGRADE
 		const char *name;
 		size_t sizes[2];
 	} layouts[] = {
-		[LAYOUT_STATS] = { "sluice-layout-stats-1", { sizeof(struct stats_block), CLOSE_REASON_COUNT } },
 		[LAYOUT_INBOX] = { "sluice-layout-inbox-1", { sizeof(struct server_guest), 0 } },
 		[LAYOUT_UPSTREAMS] = { "sluice-layout-upstreams-1",
 				       { sizeof(struct upstream_endpoint), sizeof(struct upstream_counters) } },
