@@ -122,6 +122,8 @@ def test_another_master_serves():
         first, pins = master(s), sorted(os.listdir(s.pin)) if s.pin else []
         for _ in range(7):
             assert kept.request("/hello").status == 200
+        # A request is counted when its reply has ended, which its client does not wait for.
+        wait_for(lambda: s.status()["totals"]["requests"] == 7, "all of them are counted")
         before = s.status()
         report = upgrade(s)
         assert report["generation"] == 2 and report["moved"] == 1 and report["warnings"] == [], report
@@ -131,7 +133,7 @@ def test_another_master_serves():
         assert kept.request("/hello").status == 200 and get(s.address(), "/hello").body == b"hello"
         after = s.status()
         assert after["generation"] == 2 and all(w["generation"] == 2 for w in after["workers"])
-        assert after["totals"]["requests"] == before["totals"]["requests"] + 2, "counters go on"
+        wait_for(lambda: s.status()["totals"]["requests"] == 9, "counters go on")
         assert after["totals"]["accepted"] == before["totals"]["accepted"] + 1
         assert after["uptime_s"] >= before["uptime_s"], "so does the life of the server"
         if s.pin:
@@ -547,13 +549,13 @@ def test_old_master_that_is_killed():
             open_tunnel(c)
             upgrade(s)
             echo(c, b"one")
-            requests = s.status()["totals"]["requests"]
+            wait_for(lambda: s.status()["totals"]["requests"] == 2, "both are counted")
             s.proc.kill()
             s.proc.wait()
             wait_drained(s)
             assert kept.request("/x").status == 200
             c.read_all()
-            wait_for(lambda: s.status()["totals"]["requests"] == requests + 1, "what they counted stays")
+            wait_for(lambda: s.status()["totals"]["requests"] == 3, "what they counted stays")
             upgrade(s)
             assert kept.request("/x").status == 200
             wait_for(lambda: len(session_pids(s.proc.pid)) == 3, "old workers have gone")
@@ -634,8 +636,11 @@ def test_upstreams():
             gate.set()
             assert slow.read_response().status == 200
             wait_drained(s)
-            row = proxy.upstreams(s)["b"]["by_name"][one.server][0]
-            assert row["requests"] == 10 and row["active"] == 0, row
+
+            def row():
+                return proxy.upstreams(s)["b"]["by_name"][one.server][0]
+
+            wait_for(lambda: row()["requests"] == 10 and row()["active"] == 0, lambda: "counts: %s" % row())
 
 
 def test_log_is_opened_anew_by_old_workers_too():
@@ -680,11 +685,12 @@ def test_other_layouts():
             assert idle.request("/hello").status == busy.request("/hello").status == 200
             busy.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 1, "under way")
+            wait_for(lambda: s.status()["totals"]["requests"] == 2, "both are counted")
             before = s.status()["totals"]
             other = patched(s, "other", {b"sluice-layout-": b"sluice-LAYOUT-", b"closed.rebalance": b"Closed.rebalance"})
             report = upgrade(s, "--binary", other)
             totals = s.status()["totals"]
-            assert totals["requests"] == before["requests"] and totals["draining"] == 2, totals
+            assert totals["requests"] == before["requests"] == 2 and totals["draining"] == 2, totals
             assert report["moved"] == 0 and not report["warnings"], report
             assert get(s.address(), "/hello").status == 200 and get(s.address(), "/x").status == 200
             gate.set()
@@ -693,8 +699,7 @@ def test_other_layouts():
             assert s.proc.wait(PATIENCE) == 0
             wait_drained(s)
             s.wait_live(0)
-            totals = s.status()["totals"]
-            assert totals["requests"] == before["requests"] + 4, "old workers count by name"
+            wait_for(lambda: s.status()["totals"]["requests"] == 6, "old workers count by name")
             if s.pin:
                 steering = s.status()["steering"]
                 assert steering["verdicts"]["no_socket"] == steering["verdicts"]["bad_config"] == 0, steering

@@ -42,7 +42,8 @@ static void order_to_leave(struct generation *g, unsigned slot)
 	unsigned heir_count = g->master->reload.heir_count;
 	int channel;
 
-	if (g->elder || g->is_told[slot])
+	/* None here: its workers are another master's, or were. */
+	if (slot >= g->workers.count || g->is_told[slot])
 		return;
 	channel = g->workers.workers[slot].channel.fd;
 	if (channel < 0)
@@ -160,7 +161,7 @@ static void send_away(struct reload *r, struct generation *g, const struct upgra
 static void speak_for_the_dead(struct reload *r, struct generation *g)
 {
 	/* The last of these may end the reload. */
-	for (unsigned i = 0; !g->elder && i < g->worker_count; i++) {
+	for (unsigned i = 0; i < g->workers.count; i++) {
 		if (g->workers.workers[i].pid)
 			continue;
 		reload_on_moved(r, g, i);
