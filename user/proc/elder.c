@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "net/fd_pass.h"
+#include "proc/elder_parcel.h"
 #include "proc/master_internal.h"
 
 #define RECEIVE_LIMIT_MS 10000u

@@ -17,20 +17,13 @@
 #include "upgrade_proto.h"
 
 struct master;
-struct generation;
+struct elder_parcel;
 
 struct elder {
 	struct list node;		/* of master.elders, the oldest first */
 	struct master *master;
 	struct io io;
 	bool is_handing;		/* its workers leave: their words matter to the reload */
-};
-
-/* What was received. */
-struct elder_parcel {
-	json_t *text;
-	int *fds;			/* by the numbers in the text; -1: taken, or closed */
-	unsigned count;
 };
 
 /* The descriptor in the environment, which no child shall see again; -1: nobody is to be followed. */
@@ -60,11 +53,7 @@ int elder_add(struct master *m, int fd, bool is_handing, struct elder **ret_elde
 void elder_abandon(struct master *m);
 void elder_fini(struct master *m);
 
-/* elder_read.c */
-/* Receives all parts.  0 or -errno, logged. */
-int elder_receive(int fd, uint64_t limit_ms, struct elder_parcel *ret_parcel);
-/* Makes memory, sockets and generations of it.  0 or -errno, logged. */
+/* elder_read.c: makes memory, sockets and generations of what was received.  0 or -errno, logged. */
 int elder_unpack(struct master *m, struct elder *elder, struct elder_parcel *parcel, struct config *config);
-void elder_parcel_free(struct elder_parcel *p);
 
 #endif
