@@ -82,13 +82,18 @@ def shown(server):
 def assert_counts(server, expected=None):
     """What status shows is what the kernel has; connections on their way from worker to worker have to arrive first."""
 
+    seen = {}
+
     def is_right():
-        ports = {entry["address"].rpartition(":")[2] for entry in server.status()["listen"]}
-        # Both ends are on this machine, but only ours has the port as its own.
-        open_now = sum(server_sockets(int(p)).get("ESTAB", 0) for p in ports)
+        places = {entry["address"].rpartition(":")[::2] for entry in server.status()["listen"]}
+        # Both ends are on this machine, but only ours has the address as its own.
+        open_now = sum(server_sockets(int(port), host).get("ESTAB", 0) for host, port in places)
+        seen["open"] = open_now
         return shown(server) == open_now and expected in (None, open_now)
 
-    wait_for(is_right, lambda: "counts: shown %d, %s" % (shown(server), server.status()["draining"]))
+    wait_for(
+        is_right, lambda: "counts: shown %d of %d, %s" % (shown(server), seen["open"], server.status()["draining"])
+    )
 
 
 def wait_drained(server):

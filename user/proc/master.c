@@ -26,8 +26,10 @@ static unsigned living(const struct master *m, bool is_monitor)
 
 		count += supervisor_living(is_monitor ? &g->monitor : &g->workers);
 	}
-	/* What lives under an earlier master counts as one. */
-	return count + (is_monitor ? 0 : !list_is_empty(&m->elders));
+	if (is_monitor)
+		return count;
+	/* What lives under an earlier master counts as one, and so does one that was to follow and is not to any more. */
+	return count + !list_is_empty(&m->elders) + (m->upgrade.pid && m->state == MASTER_STOPPING);
 }
 
 static void stop_all(struct master *m, bool is_monitor, int signal)
@@ -84,6 +86,7 @@ static void on_kill_timer(struct timer *t)
 	log_warn(is_monitor ? "the monitor did not end in time and is killed"
 			    : "workers that did not end in time are killed");
 	stop_all(m, is_monitor, SIGKILL);
+	upgrade_kill(&m->upgrade);
 	/* They have the same limits and keep them by themselves. */
 	elder_fini(m);
 	loop_again(&m->loop, &m->sweep);

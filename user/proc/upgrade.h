@@ -54,7 +54,7 @@ struct upgrade {
 	struct io said;			/* its stderr until it is one of ours; fd -1: none */
 	char *said_text;		/* NUL-terminated; NULL: nothing yet */
 	size_t said_len;
-	char *reason;			/* why it cannot, in its own words */
+	char *reason, *details;		/* why it cannot, in its own words, and what goes before it; NULL: it said nothing */
 	bool was_killed;		/* by us, at the limit */
 	struct upgrade_bundle bundle;
 };
@@ -68,6 +68,8 @@ void upgrade_begin_waiting(struct upgrade *u);
 void upgrade_reap(struct upgrade *u);
 /* The server stops: harmless when nothing runs, and too late for one that has gone on its way. */
 void upgrade_cancel(struct upgrade *u);
+/* One that was cancelled and does not end by itself. */
+void upgrade_kill(struct upgrade *u);
 /* In a forked child. */
 void upgrade_abandon(struct upgrade *u);
 void upgrade_fini(struct upgrade *u);
@@ -77,6 +79,16 @@ bool upgrade_is_idle(const struct upgrade *u);
 int upgrade_send_client(void *ctx, int fd, const char *text, size_t len);
 /* A worker of the generation that leaves has said so, or is gone. */
 void upgrade_tell(struct upgrade *u, const struct generation *g, unsigned slot, char type);
+
+/* upgrade_talk.c, for upgrade.c */
+/* Takes `what`; to nobody when a signal asked. */
+void upgrade_answer(struct upgrade *u, json_t *what);
+void upgrade_on_message(struct io *io, uint32_t events);
+void upgrade_on_said(struct io *io, uint32_t events);
+/* The other side has gone; what it had taken is taken back. */
+void upgrade_lose(struct upgrade *u);
+/* Harmless when it is closed. */
+void upgrade_close_io(struct upgrade *u, struct io *io);
 
 /* upgrade_start.c */
 /* How this process was started: sets argv and binary; leaves them NULL where that cannot be known. */

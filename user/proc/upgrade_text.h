@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text that goes from master to master in an upgrade: JSON, written by upgrade_text.c, read by elder_read.c.  Numbers
+ * The text that goes from master to master in an upgrade: JSON, written by upgrade_text.c, read by elder*.c.  Numbers
  * called "fd", or that stand in a list of descriptors, are places in the bundle; -1 is none.
  *
  *   {"protocol":1, "version", "pid", "number":last generation, "started_ns",
