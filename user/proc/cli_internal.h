@@ -124,6 +124,9 @@ void cli_print_changes(FILE *out, const json_t *report);
 /* cli_upgrade.c */
 int cli_do_upgrade(struct cli *cli);
 
+/* cli_load.c */
+int cli_do_load(struct cli *cli);
+
 /* cli_sim.c */
 int cli_do_sim(struct cli *cli);
 /* The scenarios and the keys, for `sluice help sim`. */
