@@ -171,6 +171,28 @@ def test_program_at_another_path():
         assert get(s.address(), "/hello").status == 200
 
 
+def test_server_of_one_line():
+    """Without a file: the arguments say it all."""
+    s = Upgraded(pin="")
+    s.write("index.html", "x")
+    with open(s.stdout_path, "wb") as out, open(s.stderr_path, "wb") as err:
+        s.proc = subprocess.Popen(
+            [SLUICE, "files", s.www, "-l", "127.0.0.1:0", "--control", s.control],
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+    try:
+        wait_for(s.ready, "it serves")
+        first = master(s)
+        done = control(s, "upgrade")
+        assert done.returncode == 0 and master(s) != first, done
+        assert get(s.address(), "/").body == b"x"
+        s.stop()
+    finally:
+        s.abandon()
+
+
 def test_other_configuration():
     with Upgraded(workers=2, listens=["127.0.0.1:0", "127.0.0.2:0"]) as s:
         kept = [Client(s.address(i)) for i in (0, 1)]
