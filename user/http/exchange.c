@@ -38,6 +38,9 @@ bool exchange_begin(struct session *s)
 	x->head_end = 0;
 	x->is_blocked = false;
 	x->is_logged = true;
+	x->has_looked = false;
+	x->delivered = 0;
+	pace_init(&x->pace, srv->limits.rate_grace_ms);
 	x->start_ns = srv->loop->now_ns;
 	output_init(&x->output, &srv->buffers);
 	parser_init(&x->parser, &srv->parse);
@@ -183,6 +186,8 @@ static void dispatch(struct session *s)
 		return;
 	site = site_find(s->server->sites, req->host);
 	route = site ? route_find(site, req->path) : NULL;
+	if (!session_admit_request(s, route ? route->rate : s->server->limits.rate))
+		return;
 	if (!route) {
 		reply_status_page(&x->reply, req->method == METHOD_OTHER ? 501 : 404);
 		return;
