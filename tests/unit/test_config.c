@@ -90,7 +90,9 @@ static void config__reads_every_top_level_value(void **state)
 		      "steering { enabled = no required = no policy = hash stall = off "
 		      "reservation = 250ms stall_kill = 10s }\n"
 		      "limits { request_line = 4k header = 8k header_count = 50 body = 0\n"
-		      "requests = 1000 connections = 200 }\n"
+		      "requests = 1000 connections = 200 total_connections = 5000\n"
+		      "client_connections = 20 rate = 90r/m burst = 7 clients = 1000 age = 1h\n"
+		      "header_rate = 1 body_rate = 2k write_rate = 3k rate_grace = 4s memory = 5m }\n"
 		      "timeouts { header = 1s body = 2s keepalive = 3s write = 4s "
 		      "linger = 1s drain = 1m }\n"
 		      "log { access = \"-\" format = json level = debug flush = 250ms }\n"
@@ -112,6 +114,17 @@ static void config__reads_every_top_level_value(void **state)
 	assert_int_equal(c->limits.body, 0);
 	assert_int_equal(c->limits.requests, 1000);
 	assert_int_equal(c->limits.connections, 200);
+	assert_int_equal(c->limits.total_connections, 5000);
+	assert_int_equal(c->limits.client_connections, 20);
+	assert_int_equal(c->limits.rate, 5400);
+	assert_int_equal(c->limits.burst, 7);
+	assert_int_equal(c->limits.clients, 1000);
+	assert_int_equal(c->limits.age, 3600000);
+	assert_int_equal(c->limits.header_rate, 1);
+	assert_int_equal(c->limits.body_rate, 2048);
+	assert_int_equal(c->limits.write_rate, 3072);
+	assert_int_equal(c->limits.rate_grace, 4000);
+	assert_int_equal(c->limits.memory, 5 << 20);
 	assert_int_equal(c->timeouts.header, 1000);
 	assert_int_equal(c->timeouts.body, 2000);
 	assert_int_equal(c->timeouts.keepalive, 3000);

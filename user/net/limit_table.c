@@ -287,7 +287,7 @@ uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, 
 			return 0;
 		wait = rate->interval;
 	}
-	return wait * LIMIT_UNIT_NS / 1000000 + 1;
+	return (wait * LIMIT_UNIT_NS + 999999) / 1000000;
 }
 
 /* Connections ------------------------------------------------------------------------------------------------- */
