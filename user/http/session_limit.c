@@ -4,8 +4,6 @@
  * other end of the socket, requests for whom trusted proxies name.  What is refused is answered at no cost in buffers,
  * counted and logged.
  */
-#include <stdio.h>
-
 #include "http/forwarded.h"
 #include "http/session.h"
 
@@ -42,24 +40,28 @@ static void log_refused(struct session *s, unsigned status, size_t sent, const c
 void session_refuse(struct session *s, unsigned status, enum close_reason reason, const char *why)
 {
 	struct server *srv = s->server;
-	char text[256];
-	int len = snprintf(text, sizeof(text),
-			   "HTTP/1.1 %u %s\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n", status,
-			   status_phrase(status));
-	struct iovec iov = { text, (size_t)len };
+	char text[512];
+	struct iovec iov;
+	struct buf b;
+
+	buf_init(&b, text, sizeof(text));
+	buf_printf(&b, "HTTP/1.1 %u %s\r\n", status, status_phrase(status));
+	buf_add_span(&b, server_common_fields(srv));
+	buf_add_lit(&b, "Content-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n");
+	iov = (struct iovec){ text, b.len };
 
 	list_remove(&s->node);
 	list_push_back(&srv->active, &s->node);
 	/* A socket that has carried nothing takes so little; if not, nobody is there. */
-	if (srv->refused_count >= REFUSED_MAX || conn_writev(&s->conn, &iov, 1, false) != len) {
+	if (srv->refused_count >= REFUSED_MAX || conn_writev(&s->conn, &iov, 1, false) != (ssize_t)b.len) {
 		log_refused(s, 0, 0, why);
 		session_close(s, reason);
 		return;
 	}
-	srv->stats->bytes_out += (uint64_t)len;
+	srv->stats->bytes_out += b.len;
 	srv->refused_count++;
 	s->is_refused = true;
-	log_refused(s, status, (size_t)len, why);
+	log_refused(s, status, b.len, why);
 	s->close_reason = (uint8_t)reason;
 	session_linger(s);
 }
