@@ -116,6 +116,29 @@ def test_slow_readers_are_cut():
         assert all(e["status"] == 200 for e in log(s) if e["reason"] == "write_rate")
 
 
+def test_what_is_not_read_does_not_fill_the_kernel():
+    """A buffer of the kernel grows to megabytes for each client, and with hundreds of them others pay for it."""
+    with Server(workers=1, timeouts=PATIENT) as s:
+        s.write("big.bin", b"x" * (32 << 20))
+        port = s.address()[1]
+        with Client(s, rcvbuf=4096) as c:
+            c.send(request("/big.bin"))
+            c.take(100)
+            # What waits to be sent is in the second half of the fifth column.
+            wait_for(lambda: 0 < send_queue(port), "bytes that wait")
+            most = 0
+            for _ in range(20):
+                most = max(most, send_queue(port))
+                time.sleep(0.02)
+            assert most <= 600 << 10, most
+
+
+def send_queue(port):
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f][1:]
+    return max([int(r[4].partition(":")[0], 16) for r in rows if r[1].endswith(":%04X" % port) and r[3] == "01"] or [0])
+
+
 def test_pipelined_slow_reader():
     with Server(workers=1, limits=RATES, timeouts=PATIENT, log=LOG) as s:
         s.write("part.bin", b"x" * (1 << 20))

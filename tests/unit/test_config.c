@@ -146,7 +146,7 @@ static void config__reads_listen_options(void **state)
 {
 	struct config *c = parse("\nlisten \"[::1]:8081\" {\n backlog = 17 nodelay = off\n"
 				 "defer_accept = 1m keepalive = 2m fastopen = 5 busy_poll = 50us\n"
-				 "v6only = true rcvbuf = 64k sndbuf = 128k }\n"
+				 "v6only = true rcvbuf = 64k sndbuf = 128k unsent = off }\n"
 				 "listen :8080 { }\n"
 				 "site \"*\" { route \"/\" { respond = \"x\" } }\n");
 	const struct sock_options *o = &c->listens[0].sock;
@@ -166,6 +166,7 @@ static void config__reads_listen_options(void **state)
 	assert_true(o->is_v6only);
 	assert_int_equal(o->rcvbuf, 65536);
 	assert_int_equal(o->sndbuf, 131072);
+	assert_int_equal(o->unsent, 0);
 	assert_true(o->has_reuseport);
 	o = &c->listens[1].sock;
 	assert_int_equal(c->listens[1].place.line, 6);
@@ -176,6 +177,7 @@ static void config__reads_listen_options(void **state)
 	assert_false(o->is_v6only);
 	assert_int_equal(o->defer_accept_s + o->keepalive_s + o->fastopen + o->busy_poll_us, 0);
 	assert_int_equal(o->rcvbuf + o->sndbuf, 0);
+	assert_int_equal(o->unsent, 131072);
 	config_free(c);
 }
 

@@ -134,6 +134,7 @@ static const struct config_key listen_keys[] = {
 	{"v6only", BOOL(config_listen, sock.is_v6only, "false")},
 	{"rcvbuf", SIZE(config_listen, sock.rcvbuf, 2 * KIB, GIB, "auto", "auto")},
 	{"sndbuf", SIZE(config_listen, sock.sndbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"unsent", SIZE(config_listen, sock.unsent, 4 * KIB, GIB, "off", "128k")},
 	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
 };
 
