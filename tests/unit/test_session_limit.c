@@ -436,6 +436,7 @@ static void set_rates(uint32_t grace_ms)
 
 	l->header_rate = l->body_rate = 1000;
 	l->write_rate = 10000;
+	l->has_pace = true;
 	l->rate_grace_ms = grace_ms;
 }
 

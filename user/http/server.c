@@ -64,11 +64,8 @@ static void set_short(struct server *srv, bool is_short)
 
 bool server_has_memory(struct server *srv)
 {
-	uint64_t used, most = srv->limits.memory;
+	uint64_t used = server_memory(srv), most = srv->limits.memory;
 
-	if (most == 0)
-		return true;
-	used = server_memory(srv);
 	/* Half of it: around the limit the pools would map and unmap with each request. */
 	if (srv->is_short && used < most / 2)
 		set_short(srv, false);

@@ -36,6 +36,7 @@ struct server_limits {
 	uint64_t memory;		/* bytes of buffers */
 	uint32_t age_ms;		/* of a connection: the reply after it is the last */
 	uint32_t header_rate, body_rate, write_rate;	/* bytes per second */
+	bool has_pace;			/* any of those three */
 	uint32_t rate_grace_ms;
 	/* Bytes of buffers that handlers have; and to keep less of what is free (as long as is_short).  NULL: none. */
 	uint64_t (*handler_memory)(void *ctx);

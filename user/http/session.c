@@ -126,11 +126,8 @@ static void arm(struct session *s, enum session_wait wait, uint64_t after_ms)
 	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST || wait == WAIT_PROXY_HEADER;
 	bool goes_on = s->wait == wait && (has_one_limit || !s->has_progressed) && timer_is_active(&s->timer);
 
-	if (session_has_pace(s, wait)) {
-		session_arm_paced(s, wait, after_ms, goes_on);
+	if (s->server->limits.has_pace && session_arm_paced(s, wait, after_ms, goes_on))
 		return;
-	}
-	session_rest(s);
 	if (goes_on)
 		return;
 	s->wait = (uint8_t)wait;
@@ -240,7 +237,7 @@ static void cut_slow(struct session *s)
 /* True: that was all. */
 static bool judge_pace(struct session *s)
 {
-	if (!session_has_pace(s, s->wait))
+	if (!s->server->limits.has_pace || !session_has_pace(s, s->wait))
 		return false;
 	switch (session_judge_pace(s)) {
 	case PACE_GOES_ON:
@@ -384,7 +381,7 @@ static bool begin_input(struct session *s)
 {
 	if (s->exchange)
 		return true;
-	if (server_has_memory(s->server) && exchange_begin(s)) {
+	if ((s->server->limits.memory == 0 || server_has_memory(s->server)) && exchange_begin(s)) {
 		list_remove(&s->node);
 		list_push_back(&s->server->active, &s->node);
 		return true;
@@ -399,7 +396,8 @@ static void note_input(struct session *s, unsigned len)
 {
 	struct exchange *x = s->exchange;
 
-	session_pace_input(s, len);
+	if (s->server->limits.has_pace)
+		session_pace_input(s, len);
 	if (s->state == SESSION_ACTIVE) {
 		x->body_step += len;
 		if (x->body_step < BODY_STEP)

@@ -134,17 +134,18 @@ void session_hand_on_count(struct session *s);
 void session_take_over_count(struct session *s, const struct server_guest *g);
 /* It would have, had there been memory: its count ends. */
 void session_drop_guest(struct server *srv, const struct server_guest *g);
-/* The request at hand, of a route or NULL; false: it was answered by 429. */
+/* The request at hand, whose limit is not NULL; false: it was answered by 429. */
 bool session_admit_request(struct session *s, const struct limit_rate *rate);
 
 /* session_pace.c.  Is there a least rate for this wait? */
 bool session_has_pace(const struct session *s, enum session_wait wait);
-/* Nobody waits for the client. */
-void session_rest(struct session *s);
-/* The client has sent so much. */
+/* All that follows: only with limits.has_pace.  The client has sent so much. */
 void session_pace_input(struct session *s, size_t len);
-/* Arms the timer for `wait`: after `after_ms`, as before if nothing has moved and `goes_on`, or when it is too slow. */
-void session_arm_paced(struct session *s, enum session_wait wait, uint64_t after_ms, bool goes_on);
+/*
+ * Arms the timer for `wait`: after `after_ms`, as before if nothing has moved and `goes_on`, or when the client is too slow.
+ * False: this wait has no least rate, and the timer is still to be armed.
+ */
+bool session_arm_paced(struct session *s, enum session_wait wait, uint64_t after_ms, bool goes_on);
 enum pace_verdict {
 	PACE_GOES_ON,	/* armed again */
 	PACE_LOOK,	/* too slow, if there is nothing in the socket: run the session */
@@ -195,7 +196,7 @@ enum step session_proxy_header(struct session *s);
 /* The client has ended its side before the header was complete: the connection is closed. */
 void session_proxy_end(struct session *s);
 
-/* server.c.  Room for another exchange and its buffer?  Keeps less of what is free where there is none. */
+/* server.c.  With a limit: room for another exchange and its buffer?  Keeps less of what is free where there is none. */
 bool server_has_memory(struct server *srv);
 struct span server_common_fields(struct server *srv);
 /* server_leave.c */

@@ -208,8 +208,6 @@ bool session_admit_request(struct session *s, const struct limit_rate *rate)
 	union sock_addr addr;
 	uint64_t wait_ms;
 
-	if (!rate)
-		return true;
 	find_client(s, &addr);
 	if (is_in(srv->limits.exempt, &addr) || !limit_client_of(&addr, &client))
 		return true;

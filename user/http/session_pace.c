@@ -28,7 +28,8 @@ bool session_has_pace(const struct session *s, enum session_wait wait)
 	return s->exchange && rate_of(s, wait);
 }
 
-void session_rest(struct session *s)
+/* Nobody waits for the client. */
+static void rest(struct session *s)
 {
 	if (s->exchange && s->exchange->pace.is_waiting)
 		pace_rest(&s->exchange->pace, s->server->loop->now_ms);
@@ -68,11 +69,16 @@ static void note_delivered(struct session *s)
 	x->delivered = now;
 }
 
-void session_arm_paced(struct session *s, enum session_wait wait, uint64_t after_ms, bool goes_on)
+bool session_arm_paced(struct session *s, enum session_wait wait, uint64_t after_ms, bool goes_on)
 {
 	struct exchange *x = s->exchange;
 	uint64_t now_ms = s->server->loop->now_ms;
 	uint64_t at_ms;
+
+	if (!session_has_pace(s, wait)) {
+		rest(s);
+		return false;
+	}
 
 	if (wait == WAIT_WRITE)
 		note_delivered(s);
@@ -86,6 +92,7 @@ void session_arm_paced(struct session *s, enum session_wait wait, uint64_t after
 	pace_wait(&x->pace, now_ms);
 	at_ms = MIN(x->deadline_ms, now_ms + pace_left(&x->pace, now_ms));
 	loop_timer_start(s->server->loop, &s->timer, at_ms > now_ms ? at_ms - now_ms : 1);
+	return true;
 }
 
 enum pace_verdict session_judge_pace(struct session *s)

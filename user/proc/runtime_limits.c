@@ -113,6 +113,7 @@ void runtime_fill_limits(struct runtime *rt, struct server_limits *ret_limits)
 		.header_rate = l->header_rate,
 		.body_rate = l->body_rate,
 		.write_rate = l->write_rate,
+		.has_pace = l->header_rate || l->body_rate || l->write_rate,
 		.rate_grace_ms = (uint32_t)l->rate_grace,
 		.handler_memory = rt->proxy ? handler_memory : NULL,
 		.on_memory = rt->proxy ? on_memory : NULL,
