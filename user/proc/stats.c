@@ -38,6 +38,8 @@ static const struct field counters[] = {
 	COUNTER(moved_in),
 	COUNTER(moved_out),
 	COUNTER(timeouts),
+	COUNTER(rate_limited),
+	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
 };
 
