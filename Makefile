@@ -44,7 +44,7 @@ PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
 IS_BUILD   := $(filter-out help clean lint compile_commands.json,$(GOALS))
-IS_TEST    := $(filter tests check check-kernel vm,$(GOALS))
+IS_TEST    := $(filter tests check check-kernel vm fuzz,$(GOALS))
 LACKING    := $(if $(IS_BUILD),$(shell \
                 for tool in $(PKG) $(firstword $(CC)) $(CLANG) $(BPFTOOL); do \
                         command -v $$tool >/dev/null || echo $$tool; done; \
@@ -214,7 +214,7 @@ $(B)/tests/kernel/%: $(B)/tests/kernel/%.o $(LIB)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -lcmocka -o $@
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)

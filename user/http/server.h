@@ -26,7 +26,7 @@ struct server_timeouts {	/* ms; 0 = none */
 struct server_guest {
 	union sock_addr peer, transport_peer, announced_local;	/* as in struct conn */
 	uint64_t request_count;
-	bool has_proxy_header;		/* is still to come */
+	uint8_t has_proxy_header;	/* is still to come; no bool, since it is another process that wrote it */
 };
 
 struct server {

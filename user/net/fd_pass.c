@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 int fd_pass_pair(int ret_fds[2])
 {
@@ -41,6 +42,27 @@ ssize_t fd_pass_send(int sock, const void *data, size_t len, int fd)
 	return n < 0 ? -errno : n;
 }
 
+/*
+ * The first one; others are closed.  The space of a control message is rounded up to the size of a long, so the kernel
+ * finds room for two descriptors where one was meant, and a peer that sends two must not leave us with one more each time.
+ */
+static int take_descriptors(const struct cmsghdr *c)
+{
+	size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	int first = -1;
+
+	for (size_t i = 0; i < count; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+		if (i == 0)
+			first = fd;
+		else
+			close(fd);
+	}
+	return first;
+}
+
 ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd)
 {
 	struct iovec iov = { data, len };
@@ -61,6 +83,6 @@ ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd)
 		return -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+			*ret_fd = take_descriptors(c);
 	return n;
 }
