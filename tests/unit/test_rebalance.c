@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "net/fd_pass.h"
 #include "proc/rebalance.h"
 
@@ -170,7 +169,6 @@ static void rebalancer__counts_a_connection_that_found_no_descriptor(void **stat
 	assert_int_equal(inboxes_open(&two, 2), 0);
 	rebalancer_init(&r);
 	r.inbox.generation = 1;
-	log_set_level(LOG_ERROR);
 	assert_int_equal(inboxes_send(&two, 0, two.fds[1][0], &guest), 0);
 	assert_int_equal(inboxes_send(&two, 1, two.fds[1][0], &guest), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
@@ -180,7 +178,6 @@ static void rebalancer__counts_a_connection_that_found_no_descriptor(void **stat
 	rebalancer_empty(&r);
 	assert_int_equal(inboxes_forward(&two, 1, 0), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-	log_set_level(LOG_INFO);
 	assert_int_equal(two.waiting[0], 0);
 	assert_int_equal(two.waiting[1], 0);
 	assert_int_equal(stats.moved_in, 1);

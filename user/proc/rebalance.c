@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "net/fd_pass.h"
 
 /* A quarter of the excess a round: two hot workers that pick the same cool one must not make it hot. */
@@ -281,13 +280,11 @@ static void adopt(struct rebalancer *r, int fd, const struct server_guest *guest
 	}
 }
 
-/* It came when this process had no descriptor left: the kernel has closed it, and all that is left to do is to say so. */
+/* It came when this process had no descriptor left: the kernel has closed it, and all that is left to do is to count it. */
 static void note_lost(struct rebalancer *r)
 {
 	r->stats->moved_in++;
 	r->stats->closed[CLOSE_MEMORY]++;
-	if (r->lost_count++ == 0)
-		log_warn("out of descriptors: a connection that another worker handed over is lost");
 }
 
 /* False when there is none. */

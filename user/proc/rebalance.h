@@ -76,7 +76,6 @@ struct rebalancer {
 	bool is_asked;			/* on demand: to the exact share, once */
 	uint64_t checked_ms;
 	uint64_t requests_before;	/* at the last round */
-	uint64_t lost_count;		/* connections that came when there was no descriptor for them */
 	struct timer timer;
 	struct io inbox;
 };
