@@ -86,6 +86,7 @@ UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
 UNIT_LDFLAGS_test_ctl := -Wl,--wrap=clock_gettime
 UNIT_LDFLAGS_test_log := -Wl,--wrap=write
 UNIT_LDFLAGS_test_logfile := -Wl,--wrap=write
+UNIT_LDFLAGS_test_config_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 UNIT_LDFLAGS_test_pool := -Wl,--wrap=mmap,--wrap=munmap
 
 UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
