@@ -100,7 +100,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
         bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -169,6 +169,9 @@ fuzz: ## run every fuzz target for FUZZ_S seconds (clang)
 		build/fuzz/tests/fuzz/$$t -max_total_time=$(FUZZ_S) -max_len=1024 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=build/fuzz/$$t- build/fuzz/corpus/$$t $$seeds; \
 	done
+
+fuzz-diff: $(BIN) ## odd requests: sluice's verdicts beside nginx's and HAProxy's (COUNT=5000 SEED=7)
+	$(Q)SLUICE=$(BIN) python3 tests/e2e/differential.py --count $(or $(COUNT),5000) --seed $(or $(SEED),$$(date +%s))
 
 lint: ## check tiers, sizes and forbidden words
 	$(Q)scripts/check-tiers

@@ -345,7 +345,8 @@ def assert_log(server, requests):
 
 
 def test_log_write_fails():
-    with faulty() as (s, faults, backend):
+    # Of one worker: where a write was cut short, another may append before its rest comes.
+    with faulty(workers=1) as (s, faults, backend):
         address, requests = s.address(), 0
         for err, every in ((EINTR, 2), (SHORT, 1), (SHORT, 2), (ENOSPC, 2), (EIO, 1)):
             before = s.total("log_lost")
@@ -359,7 +360,7 @@ def test_log_write_fails():
             lost = assert_log(s, requests) - before
             assert (lost > 0) == (err in (ENOSPC, EIO)), "%d lost, error %d" % (lost, err)
         told = [line for line in s.stderr().splitlines() if "of the access log" in line]
-        assert 1 <= len(told) <= 2 and "No space left" in told[0], s.stderr()
+        assert 1 <= len(told) <= 4 and "No space left" in told[0], s.stderr()
         assert log_lines(s) < 8, s.stderr()
 
 
@@ -485,7 +486,7 @@ def test_nth_bpf_call_is_refused():
     need_bpffs()
     outcomes = {True: 0, False: 0}
     # Of about 64: probes of libbpf, maps, the program, pins, the socket array.
-    for nth in (1, 19, 22, 25, 31, 35, 43, 49, 60):
+    for nth in (1, 22, 35) if IS_SANITIZED else (1, 19, 22, 25, 31, 35, 43, 49, 60):
         s = Server()
         faults = Faults(s.dir)
         s.env.update(faults.environment())
