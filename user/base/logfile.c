@@ -159,10 +159,10 @@ void logfile_flush(struct logfile *f)
 		done += (size_t)n;
 	}
 	consume(f, done);
-	if (n < 0 && n != -EAGAIN) {
+	if (n < 0)
 		f->error = (int)n;
+	if (n < 0 && n != -EAGAIN)
 		drop_lines(f);
-	}
 }
 
 struct buf *logfile_line(struct logfile *f)

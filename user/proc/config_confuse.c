@@ -84,10 +84,12 @@ static void make_options(cfg_opt_t options[CONFIG_SECTION_COUNT][OPTIONS_MAX], u
  */
 static bool has_memory(size_t text_len)
 {
-	char *reserve = malloc(RESERVE + RESERVE_PER_BYTE * text_len);
+	/* volatile: a compiler may leave out what is only allocated and freed, and take it for granted. */
+	void *volatile reserve = malloc(RESERVE + RESERVE_PER_BYTE * text_len);
+	bool is_there = reserve != NULL;
 
 	free(reserve);
-	return reserve;
+	return is_there;
 }
 
 int config_confuse_parse(struct config_faults *f, const char *text, cfg_t **ret_cfg)
