@@ -43,7 +43,7 @@ static void on_later(struct ctl_request *rq, const json_t *args, void *owner)
 
 static const struct ctl_command commands[] = {{"echo", on_echo}, {"later", on_later}, {NULL, NULL}};
 
-static void remove_folder(void)
+static void close_ctl(void)
 {
 	ctl_close(ctl);
 	loop_turn(&loop, 0);
@@ -57,7 +57,7 @@ static void open_ctl(void)
 
 	snprintf(path, sizeof(path), "/tmp/sluice-fuzz-ctl-%d.sock", (int)getpid());
 	BUG_ON(loop_init(&loop) || ctl_open(&loop, &opt, &ctl, error));
-	atexit(remove_folder);
+	atexit(close_ctl);
 }
 
 static void turn(void)
