@@ -6,6 +6,7 @@
  *
  * - every descriptor that came is a session's or closed: none is left at the end;
  * - only a whole message with a descriptor makes a session, and each is counted in and out again;
+ * - counts of clients are written nowhere but in their table;
  * - whatever stands in the message, the session answers a request, or ends, and prints an address.
  */
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 
 #include "base/err.h"
 #include "net/fd_pass.h"
+#include "net/limit_table.h"
 #include "proc/rebalance.h"
 
 #define MESSAGE_MAX 512u
@@ -31,6 +33,8 @@ static struct steer *steer;
 static struct inboxes inboxes;
 static struct rebalancer rebalancer;
 static struct site_table *sites;
+static struct limit_table limits;
+static struct limit_rows rows;
 static int file_fd, pipe_fds[2];
 
 static void on_hello(struct request *req, struct reply *r, void *conf)
@@ -70,6 +74,11 @@ static void open_all(void)
 		.on_request_done = on_done,
 		.on_session_closed = on_closed,
 	};
+	BUG_ON(limit_table_open(&limits, 64) || limit_rows_open(&rows, &limits, 1));
+	server.limits.table = &limits;
+	server.limits.row = limit_rows_of(&rows, 0);
+	server.limits.client_connections = 1000;
+	server.limits.total_connections = 1000;
 	server_init(&server, "fuzz");
 	rebalancer = (struct rebalancer){
 		.server = &server,
@@ -160,6 +169,8 @@ static void take_record(const uint8_t *record, size_t len)
 	guest.transport_peer = guest.peer;
 	if (len > 2)
 		memcpy(&guest, record + 2, MIN(len - 2, sizeof(guest)));
+	if (record[0] & 0x40)
+		guest.limit_id = limits.header->id;
 	for (unsigned i = 0; i < count; i++)
 		fds[i] = make_fd(kind, &clients[i]);
 	is_whole = record[0] & 0x80 || len >= sizeof(guest);

@@ -164,7 +164,8 @@ static void rebalancer__counts_a_connection_that_found_no_descriptor(void **stat
 	struct rlimit old, none;
 	struct server_guest guest = { 0 };
 	struct inboxes two;
-	struct rebalancer r = { .inboxes = &two, .stats = &stats };
+	static struct server server;
+	struct rebalancer r = { .server = &server, .inboxes = &two, .stats = &stats };
 
 	assert_int_equal(inboxes_open(&two, 2), 0);
 	rebalancer_init(&r);

@@ -281,8 +281,9 @@ static void adopt(struct rebalancer *r, int fd, const struct server_guest *guest
 }
 
 /* It came when this process had no descriptor left: the kernel has closed it, and all that is left to do is to count it. */
-static void note_lost(struct rebalancer *r)
+static void note_lost(struct rebalancer *r, const struct server_guest *guest)
 {
+	server_lose(r->server, guest);
 	r->stats->moved_in++;
 	r->stats->closed[CLOSE_MEMORY]++;
 }
@@ -300,7 +301,7 @@ static bool take_parcel(struct rebalancer *r)
 		return n > 0;
 	__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
 	if (fd < 0)
-		note_lost(r);
+		note_lost(r, &guest);
 	else if (n == sizeof(guest))
 		adopt(r, fd, &guest);
 	else
