@@ -44,7 +44,7 @@ PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
 IS_BUILD   := $(filter-out help clean lint compile_commands.json,$(GOALS))
-IS_TEST    := $(filter tests check check-kernel vm,$(GOALS))
+IS_TEST    := $(filter tests check check-kernel vm fuzz,$(GOALS))
 LACKING    := $(if $(IS_BUILD),$(shell \
                 for tool in $(PKG) $(firstword $(CC)) $(CLANG) $(BPFTOOL); do \
                         command -v $$tool >/dev/null || echo $$tool; done; \
@@ -86,6 +86,7 @@ UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
 UNIT_LDFLAGS_test_ctl := -Wl,--wrap=clock_gettime
 UNIT_LDFLAGS_test_log := -Wl,--wrap=write
 UNIT_LDFLAGS_test_logfile := -Wl,--wrap=write
+UNIT_LDFLAGS_test_config_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 UNIT_LDFLAGS_test_pool := -Wl,--wrap=mmap,--wrap=munmap
 
 UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -99,7 +100,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
         bench-load bench-sim bench-steer bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -179,6 +180,9 @@ fuzz: ## run every fuzz target for FUZZ_S seconds (clang)
 			-artifact_prefix=build/fuzz/$$t- build/fuzz/corpus/$$t $$seeds; \
 	done
 
+fuzz-diff: $(BIN) ## odd requests: sluice's verdicts beside nginx's and HAProxy's (COUNT=5000 SEED=7)
+	$(Q)SLUICE=$(BIN) python3 tests/e2e/differential.py --count $(or $(COUNT),5000) --seed $(or $(SEED),$$(date +%s))
+
 lint: ## check tiers, sizes and forbidden words
 	$(Q)scripts/check-tiers
 
@@ -224,7 +228,7 @@ $(B)/tests/kernel/%: $(B)/tests/kernel/%.o $(LIB)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -lcmocka -o $@
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)

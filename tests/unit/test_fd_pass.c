@@ -7,7 +7,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/fd_pass.h"
@@ -82,6 +84,29 @@ static void fd_pass__delivers_the_byte_when_descriptors_are_short(void **state)
 	assert_int_equal(fd, -1);
 }
 
+/* The kernel has room for two where one was meant: who sends two must not fill our table. */
+static void fd_pass__keeps_one_descriptor_of_a_message(void **state)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(2 * sizeof(int))];
+	} control = {.head = {CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct iovec iov = {"L", 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	int fds[2] = {pair[0], pair[1]}, first, fd;
+	char byte;
+
+	memcpy(CMSG_DATA(&control.head), fds, sizeof(fds));
+	first = dup(pair[0]);
+	close(first);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(sendmsg(pair[0], &msg, 0), 1);
+		assert_int_equal(fd_pass_receive(pair[1], &byte, 1, &fd), 1);
+		assert_int_equal(fd, first);
+		close(fd);
+	}
+}
+
 static void fd_pass__does_not_block_on_a_peer_that_does_not_read(void **state)
 {
 	ssize_t n = 0;
@@ -152,6 +177,7 @@ int main(void)
 		TEST(fd_pass__delivers_the_byte_when_descriptors_are_short),
 		TEST(fd_pass__carries_several_descriptors),
 		TEST(fd_pass__takes_all_descriptors_or_none),
+		TEST(fd_pass__keeps_one_descriptor_of_a_message),
 		TEST(fd_pass__does_not_block_on_a_peer_that_does_not_read),
 	};
 

@@ -51,8 +51,9 @@ struct server_guest {
 	uint64_t limit_id;		/* of the table it is counted in; 0: in none */
 	uint32_t limit_entry;		/* of its client there; 0: not counted for it */
 	uint32_t opened_ms;		/* low bits of CLOCK_MONOTONIC */
-	bool is_counted;		/* among all connections */
-	bool has_proxy_header;		/* is still to come */
+	/* No bool: another process wrote them. */
+	uint8_t is_counted;		/* among all connections */
+	uint8_t has_proxy_header;	/* is still to come */
 };
 
 struct server {
@@ -128,6 +129,8 @@ void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struc
 void server_stay(struct server *srv);
 /* Takes a session another server gave away.  0; -ENOMEM: closed. */
 int server_adopt(struct server *srv, int fd, const struct server_guest *guest);
+/* Its descriptor did not arrive: what counted it no longer does. */
+void server_lose(struct server *srv, const struct server_guest *guest);
 /*
  * Closes up to `count` connections that wait between requests, or a second for their first, the longest waiting first;
  * how many.

@@ -58,7 +58,10 @@ static void take_fds(struct msghdr *msg, int *fds, unsigned *count)
 	}
 }
 
-/* `room`: descriptors at most; *ret_is_cut: there were more, or no room for them in this process. */
+/*
+ * `room`: descriptors at most; *ret_is_cut: there were more, or no room for them in this process.  The length is not that of
+ * CMSG_SPACE, which is rounded up: the kernel would find room for two where one was meant.
+ */
 static ssize_t receive(int sock, void *data, size_t len, int *fds, unsigned room, unsigned *ret_count, bool *ret_is_cut)
 {
 	struct iovec iov = { data, len };

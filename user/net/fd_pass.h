@@ -10,7 +10,10 @@
 int fd_pass_pair(int ret_fds[2]);
 /* `fd`: -1 for none; stays the caller's.  Bytes sent or -errno. */
 ssize_t fd_pass_send(int sock, const void *data, size_t len, int fd);
-/* *ret_fd: the caller's from now on, close-on-exec, or -1.  Bytes, 0 at the end, or -errno. */
+/*
+ * *ret_fd: the caller's from now on, close-on-exec, or -1: none was sent, or there was no room for it (EMFILE) and it is
+ * lost.  Bytes, 0 at the end, or -errno.
+ */
 ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd);
 
 /* Well below what the kernel lets one message carry (253). */

@@ -126,11 +126,12 @@ unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to)
 
 		if (n < 0)
 			break;
-		if (fd < 0)
+		if (fd < 0 && n != sizeof(guest))
 			continue;
 		__atomic_fetch_sub(&in->waiting[from], 1, __ATOMIC_RELAXED);
-		count += n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
-		close(fd);
+		count += fd >= 0 && n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
+		if (fd >= 0)
+			close(fd);
 	}
 	return count;
 }
@@ -287,6 +288,14 @@ static void adopt(struct rebalancer *r, int fd, const struct server_guest *guest
 	}
 }
 
+/* It came when this process had no descriptor left: the kernel has closed it, and all that is left to do is to count it. */
+static void note_lost(struct rebalancer *r, const struct server_guest *guest)
+{
+	server_lose(r->server, guest);
+	r->stats->moved_in++;
+	r->stats->closed[CLOSE_MEMORY]++;
+}
+
 /* False when there is none. */
 static bool take_parcel(struct rebalancer *r)
 {
@@ -296,10 +305,12 @@ static bool take_parcel(struct rebalancer *r)
 
 	if (n < 0)
 		return false;
-	if (fd < 0)
-		return true;
+	if (fd < 0 && n != sizeof(guest))
+		return n > 0;
 	__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
-	if (n == sizeof(guest))
+	if (fd < 0)
+		note_lost(r, &guest);
+	else if (n == sizeof(guest))
 		adopt(r, fd, &guest);
 	else
 		close(fd);

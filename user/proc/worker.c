@@ -49,6 +49,7 @@ static void on_turn(struct loop *l, int event_count)
 	__atomic_store_n(&w->line->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
 	rebalancer_on_turn(&w->rebalancer);
 	sandbox_tell();
+	worker_tell_troubles(w);
 }
 
 /* The end ----------------------------------------------------------------------------------------------------- */
@@ -268,6 +269,7 @@ static int start(struct worker *w)
 	fill_server(w);
 	fill_acceptor(w);
 	fill_rebalancer(w);
+	worker_start_troubles(w);
 	err = start_signals(w);
 	if (err)
 		return err;
