@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/random.h"
 #include "http/session.h"
 
 struct detachment {
@@ -54,6 +55,17 @@ static void close_detached(void *handle, int reason, uint64_t bytes_sent)
 	session_close(s, (enum close_reason)reason);
 }
 
+/* The session's own timer is free: whoever has the connection keeps its own. */
+void session_limit_detached(struct session *s)
+{
+	const struct server *srv = s->server;
+	uint64_t now_ms = srv->loop->now_ms, from_ms = MAX(srv->spread_from_ms, now_ms);
+	uint32_t room_ms = (uint32_t)MIN(MAX(srv->spread_until_ms, from_ms) - from_ms, (uint64_t)UINT32_MAX - 1);
+
+	if (srv->spread_until_ms)
+		loop_timer_start(srv->loop, &s->timer, MAX(from_ms + random_below(room_ms + 1) - now_ms, UINT64_C(1)));
+}
+
 void session_run_detached(struct session *s)
 {
 	s->detachment->ops->on_ready(s->detachment->ctx);
@@ -91,4 +103,5 @@ void session_detach(struct session *s)
 		return;
 	d->ctx = ctx;
 	exchange_end(s);
+	session_limit_detached(s);
 }

@@ -10,7 +10,8 @@
  *
  * A leaving worker accepts what waits where nobody follows it (an address or a slot that is gone), gives every
  * connection that waits between two requests to its heir, and each other one when its request has ended.  What cannot
- * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit.
+ * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit; tunnels end spread over the
+ * last part of it, so that their clients do not come back all at once.
  */
 #include <stdlib.h>
 
@@ -122,7 +123,7 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	if (order->is_slot_kept)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
+	worker_start_limit(w, LEAVE_MIN_MS);
 	server_leave(&w->server, give_to_heir, w);
 	worker_stop_if_empty(w);
 }
