@@ -100,7 +100,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -153,6 +153,10 @@ bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker
 soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \
 		$(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+chaos: $(BIN) $(BENCH) ## everything at once for S seconds: reloads, crashes, stalls, clients of all kinds (root; S=30 SEED=n SAN=...)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/chaos.py --tools $(B)/tests/bench --out $(B)/chaos $(if $(S),--seconds $(S)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
