@@ -100,7 +100,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-sim bench-steer bench-reload bench-crash bench-proxy bench-upstream-conns bpf-stats soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -141,6 +141,14 @@ bench-sim: $(BIN) ## the simulator against real sockets: a burst, long-lived con
 bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the steering's figures (root; ROWS=1,2,9 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-reload: $(BIN) $(BENCH) ## reloads and upgrades under load, beside nginx and HAProxy (root; RELOADS=1000 UPGRADES=50 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py reload --tools $(B)/tests/bench $(if $(RELOADS),--reloads $(RELOADS)) \
+		$(if $(UPGRADES),--upgrades $(UPGRADES)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-crash: $(BIN) $(BENCH) ## workers killed under load: who lost what, and do the counts agree (root; KILLS=100 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py crash --tools $(B)/tests/bench $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \

@@ -26,8 +26,9 @@ import steer_peers
 from chaos_clients import Crowd
 from chaos_events import WORKERS, Chronicle, Engine
 from chaos_ledger import Ledger, log_lines
-from chaos_world import EXTRA, FIXED, PORTS, Variant, World, netstat, now
+from chaos_world import EXTRA, FIXED, PORTS, Variant, World, now
 from harness import SLUICE, Client, Skip, get, need_bpffs, session_pids, wait_for
+from lifetime import netstat, own_network, stop_successor
 from proxy_soak import descriptors
 from steer_peers import holders
 
@@ -166,17 +167,6 @@ def back_ends_are_content(world):
     return "%d requests at those that are still there" % seen
 
 
-def stop(world):
-    """`sluice stop`, by whoever is the master now."""
-    began, session = now(), world.server.proc.pid
-    done = world.server.cli("stop")
-    assert done.returncode == 0, done.stderr
-    assert world.server.proc.wait(20) == 0, "exit status %d" % world.server.proc.returncode
-    wait_for(lambda: not session_pids(session), lambda: "processes left: %s" % session_pids(session), 10)
-    world.server.assert_gone(session)
-    return "%.1f s" % (now() - began)
-
-
 # --- the verdict ---
 
 
@@ -266,7 +256,7 @@ def run(world, options, report):
 
     report.check("TCPMigrateReqFailure unchanged", migrations)
     report.check("back ends saw nothing malformed", lambda: back_ends_are_content(world))
-    report.check("stops", lambda: stop(world))
+    report.check("stops", lambda: stop_successor(world.server))
     report.check("nobody died of anything else, no sanitizer spoke", lambda: died_as_told(world))
     judge(report, world, chronicle, records)
 
@@ -298,7 +288,7 @@ def main():
     report = Report()
     try:
         need_bpffs()
-        chaos_world.own_network()
+        own_network()
         world = World(Variant())
     except Skip as why:
         print("SKIP: %s" % why)

@@ -61,7 +61,7 @@ class Connection:
             record.update(out="refused" if isinstance(e, ConnectionRefusedError) else "no connection", note=str(e))
             client.finish(record, self)
             raise Broken()
-        self.port = self.c.sock.getsockname()[1]
+        self.name = "%s:%d" % self.c.sock.getsockname()[:2]
 
     def close(self):
         self.c.close()
@@ -145,7 +145,7 @@ class Chaotic:
 
     def finish(self, record, connection):
         record.update(
-            t1=now(), began=connection.began, client=getattr(connection, "port", 0), server=connection.address[1]
+            t1=now(), began=connection.began, client=getattr(connection, "name", ""), server=connection.address[1]
         )
         self.out(record)
 
@@ -275,7 +275,7 @@ class Chaotic:
         pause = self.rng.uniform(0, 1.5) / 20
         for _ in range(20):
             try:
-                if len(c.c.data) > size or not c.c.fill():
+                if len(c.c.data) > size or not c.c.fill() or not c.c.data.startswith(b"HTTP/1.1 200 "):
                     break
             except AssertionError as e:
                 c.fail(record, "hung", e)
@@ -414,7 +414,7 @@ def run_threads(first, count, seed, content, end, path):
                 client.run()
             except Exception as e:  # a mistake of the harness is a failure too
                 out({"id": "%d-x" % number, "kind": "harness", "out": "error", "t0": now(), "t1": now(), "began": now(),
-                     "client": 0, "server": 0, "method": "", "target": "", "note": repr(e)})
+                     "client": "", "server": 0, "method": "", "target": "", "note": repr(e)})
 
         threads = [threading.Thread(target=run, args=(first + i,), daemon=True) for i in range(count)]
         for t in threads:
@@ -423,7 +423,7 @@ def run_threads(first, count, seed, content, end, path):
             t.join(max(0.1, end - now() + 4 * SILENCE_S))
         for t in threads:
             if t.is_alive():
-                out({"id": "?", "kind": "harness", "out": "hung", "t0": end, "t1": now(), "began": end, "client": 0,
+                out({"id": "?", "kind": "harness", "out": "hung", "t0": end, "t1": now(), "began": end, "client": "",
                      "server": 0, "method": "", "target": "", "note": "a client has not come to its end"})
 
 

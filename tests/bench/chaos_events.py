@@ -5,7 +5,7 @@ What an event begins and another instant ends (a worker stopped, a back end gone
 further events happen.  An event that does not do what it should is a failure of its own.  Each one leaves a line in the
 timeline, and what explains failures of requests is kept for the ledger:
 
-    kills       (time, {(client's port, server's port)}): connections that a killed worker had
+    kills       (time, {(client's address, server's port)}): connections that a killed worker had
     faults      (from, to, server, kind) of back ends: "kill", "freeze", "reload"
     leaves      (from, to): old workers began to leave in between
     versions    {version: [from, to]}: when it may have answered
@@ -18,37 +18,17 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 
-from chaos_world import LIBC, PORTS, ProcessHandle, now
+from chaos_world import PORTS, now
 from common import need_tool
-from harness import proc_stat, session_pids, wait_for
+from harness import session_pids, wait_for
+from lifetime import ProcessHandle, can_upgrade, kill_known
 from steer_peers import MapMemory
 
-PIDFD_GETFD = 438
 POLICIES = ["least", "least", "hash", "rr", "p2c", "weighted", "cpu", "busy"]
 WORKERS = (4, 8)
-
-
-def connections_of(process):
-    """{(client's port, server's port)} of the clients' connections that a process has."""
-    found = set()
-    for name in os.listdir("/proc/%d/fd" % process.pid):
-        fd = LIBC.syscall(PIDFD_GETFD, process.fd, int(name), 0)
-        if fd < 0:
-            continue
-        try:
-            s = socket.socket(fileno=fd)
-        except OSError:
-            os.close(fd)
-            continue
-        with s:
-            with contextlib.suppress(OSError):
-                if s.family in (socket.AF_INET, socket.AF_INET6) and s.getsockname()[1] in PORTS:
-                    found.add((s.getpeername()[1], s.getsockname()[1]))
-    return found
 
 
 class Chronicle:
@@ -78,7 +58,7 @@ class Engine:
         self.undos, self.order = [], itertools.count()
         self.stopped = set()
         self.drained = set()
-        self.has_upgrade = world.upgrades()
+        self.has_upgrade = can_upgrade(world.server)
         self.log.versions[1] = [0, float("inf")]
         self.rotations = 0
         self.upgrades = 0
@@ -268,22 +248,13 @@ class Engine:
         return self.rng.choice(others) if others else self.pick_worker()
 
     def kill(self, pid):
-        """It stands still before it dies, so that what it has is known exactly: no instruction of it runs in between."""
         if pid is None:
             return None
-        with contextlib.suppress(ProcessLookupError), contextlib.closing(ProcessHandle(pid)) as process:
-            if not process.signal(signal.SIGSTOP):
-                return "pid %d was gone" % pid
-            deadline = now() + 5
-            while now() < deadline and (proc_stat(pid) or "Z")[0] not in "TZX":
-                time.sleep(0.0005)
-            with contextlib.suppress(FileNotFoundError):
-                held = connections_of(process)
-                at = now()
-                process.signal(signal.SIGKILL)
-                self.log.kills.append((at, held))
-                return "pid %d with %d connections" % (pid, len(held))
-        return "pid %d was gone" % pid
+        held = kill_known(pid, PORTS)
+        if held is None:
+            return "pid %d was gone" % pid
+        self.log.kills.append((now(), held))
+        return "pid %d with %d connections" % (pid, len(held))
 
     def kill_worker(self):
         return self.kill(self.pick_worker())

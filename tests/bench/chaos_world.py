@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the chaos run is made of: a network of its own, back ends, a server whose configuration changes.
+"""What the chaos run is made of: back ends, and a server whose configuration changes.
 
-Everything runs in a network namespace that only this run has: ports are fixed, and the kernel's counters
-(TCPMigrateReqFailure) are nobody else's.  The back ends are groups of servers; at most one server of a group is in
+Everything runs in a network namespace that only this run has (lifetime.py), so ports are fixed.  The back ends are groups of servers; at most one server of a group is in
 trouble at a time, so a request always has a server to go to.
 """
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,12 +13,10 @@ import time
 import steer_peers
 from backend import BackendProcess, pattern_bytes
 from common import children_of, need_tool
-from harness import Server, Skip, is_alive, section, wait_for
+from harness import Server, is_alive, section, wait_for
 from proxy import upstream, upstreams
 from steer_peers import tool
 
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
 FIXED = [("127.0.0.1", 8080), ("::1", 8081)]
 EXTRA = ("127.0.0.1", 8082)  # comes and goes
 PORTS = {8080, 8081, 8082}
@@ -34,42 +30,6 @@ LOG_FLUSH_S = 0.05
 TRIES = 3
 
 FILES = {"f%d" % size: size for size in (0, 1, 100, 10000, 100003, 1000003, 3000001)}
-
-
-def own_network():
-    """This process and all it starts are alone with a loopback from now on."""
-    if LIBC.unshare(CLONE_NEWNET) != 0:
-        raise Skip("needs a network namespace: %s" % os.strerror(ctypes.get_errno()))
-    subprocess.run([need_tool("ip"), "link", "set", "lo", "up"], check=True)
-
-
-def netstat(name):
-    """A counter of /proc/net/netstat, of this process's network."""
-    with open("/proc/self/net/netstat") as f:
-        lines = [line.split() for line in f]
-    for names, values in zip(lines[::2], lines[1::2]):
-        if name in names:
-            return int(values[names.index(name)])
-    raise Skip("the kernel does not count %s" % name)
-
-
-class ProcessHandle:
-    """A process that cannot be confused with another one of the same number."""
-
-    def __init__(self, pid):
-        self.pid = pid
-        self.fd = os.pidfd_open(pid)
-
-    def signal(self, number):
-        """False: it is gone."""
-        try:
-            signal.pidfd_send_signal(self.fd, number)
-        except ProcessLookupError:
-            return False
-        return True
-
-    def close(self):
-        os.close(self.fd)
 
 
 # --- back ends ---
@@ -290,11 +250,6 @@ class World:
             states = {e["server"]: e["state"] for e in upstreams(self.server)[group.name]["servers"]}
             return all(states[m.server] in ("up", "unknown") for m in group.members)
         return False
-
-    def upgrades(self):
-        """Whether this server has the sub-command."""
-        done = subprocess.run(self.server.command("help"), stdout=subprocess.PIPE, universal_newlines=True)
-        return "\n  upgrade" in done.stdout
 
 
 def now():

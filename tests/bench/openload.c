@@ -33,6 +33,7 @@
 #define REQUEST(target, more) "GET " target " HTTP/1.1\r\nHost: t\r\n" more "\r\n"
 #define CLOSE		      "Connection: close\r\n"
 #define PATIENCE_S	      10.0
+#define FAILED_MAX	      10000 /* of which it is said who they were */
 #define SOURCES		      60 /* 127.0.1.1 and on: ports in TIME_WAIT are no hindrance */
 
 enum fault { REFUSED, RESET, CLOSED, BAD_STATUS, NO_ANSWER, LOCAL, FAULTS };
@@ -62,6 +63,8 @@ static struct {
 	size_t fd_max;
 	struct times fast, slow;
 	unsigned long faults[FAULTS];
+	struct sockaddr_in failed[FAILED_MAX];
+	unsigned failed_count;
 } load;
 
 static void note(struct times *t, double value)
@@ -75,13 +78,24 @@ static void note(struct times *t, double value)
 	t->values[t->count++] = value;
 }
 
+static void note_failed(int fd)
+{
+	socklen_t len = sizeof(load.failed[0]);
+
+	if (load.failed_count < FAILED_MAX &&
+	    !getsockname(fd, (struct sockaddr *)&load.failed[load.failed_count], &len))
+		load.failed_count++;
+}
+
 /* Abortive: neither side keeps the port in TIME_WAIT. */
 static void finish(int fd, int fault)
 {
 	struct linger abort_it = {.l_onoff = 1};
 
-	if (fault >= 0)
+	if (fault >= 0) {
 		load.faults[fault]++;
+		note_failed(fd);
+	}
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
 	close(fd);
 	load.by_fd[fd].is_open = false;
@@ -301,6 +315,19 @@ static void print_times(const char *name, struct times *t)
 	printf("}");
 }
 
+/* Our ends of the connections. */
+static void print_failed(void)
+{
+	char host[INET_ADDRSTRLEN];
+
+	printf(", \"failed_from\": [");
+	for (unsigned i = 0; i < load.failed_count; i++)
+		printf("%s\"%s:%u\"", i ? ", " : "",
+		       inet_ntop(AF_INET, &load.failed[i].sin_addr, host, sizeof(host)),
+		       ntohs(load.failed[i].sin_port));
+	printf("]");
+}
+
 static void report(double end)
 {
 	unsigned long failed = 0;
@@ -315,6 +342,7 @@ static void report(double end)
 		failed += load.faults[i];
 	}
 	printf("}, \"failed\": %lu", failed);
+	print_failed();
 	print_times("fast", &load.fast);
 	print_times("slow", &load.slow);
 	printf("}\n");
