@@ -108,7 +108,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-tests: $(UNIT) $(KERNEL) ## build the test programs
+tests: $(UNIT) $(KERNEL) $(B)/tests/bench/backend ## build the test programs
 bench-tools: $(BENCH) ## build the programs of tests/bench
 
 check: $(UNIT) ## run the unit tests
@@ -117,7 +117,7 @@ check: $(UNIT) ## run the unit tests
 check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 	$(Q)scripts/run-tests kernel $(B)
 
-check-e2e: $(BIN) ## run the end-to-end tests
+check-e2e: $(BIN) $(B)/tests/bench/backend ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
 vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)

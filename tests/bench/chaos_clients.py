@@ -151,9 +151,9 @@ class Chaotic:
 
     def run(self):
         kinds = [
-            (8, self.keep_alive), (8, self.close_each), (4, self.pipelined), (3, self.slow_head), (3, self.slow_body),
-            (4, self.leaves), (3, self.download), (3, self.upload), (4, self.ranges), (3, self.tunnel), (3, self.refused),
-            (3, self.idles), (3, self.extra),
+            (8, self.keep_alive), (8, self.close_each), (4, self.pipelined), (3, self.slow_head),
+            (3, self.slow_body), (4, self.leaves), (3, self.download), (3, self.upload), (4, self.ranges),
+            (3, self.tunnel), (3, self.refused), (3, self.idles), (3, self.extra),
         ]
         table = [visit for weight, visit in kinds for _ in range(weight)]
         while now() < self.end:
@@ -288,8 +288,8 @@ class Chaotic:
         c = Connection(self, self.address())
         if self.rng.random() < 0.5:
             name = self.rng.choice(["f1000003", "f3000001"])
-            target, kind, want = self.rng.choice([("/files/", "static"), ("/web/", "web")]) + (self.content.files[name],)
-            target += name
+            folder, kind = self.rng.choice([("/files/", "static"), ("/web/", "web")])
+            target, want = folder + name, self.content.files[name]
         else:
             seed, size = self.rng.randrange(1 << 32), self.rng.randrange(1 << 20, 1 << 21)
             kind = self.rng.choice(["steady", "shaky"])
@@ -345,7 +345,8 @@ class Chaotic:
         bad = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
         line, status = self.rng.choice([
             (bad, 400), (b"GET /\n\n", 400), (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-            (b"GET /files/none HTTP/1.1\r\nHost: a\r\n\r\n", 404), (b"GET /files/../x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+            (b"GET /files/none HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+            (b"GET /files/../x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
             (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         ])
         c = Connection(self, self.address())

@@ -62,6 +62,7 @@ class Engine:
         self.log.versions[1] = [0, float("inf")]
         self.rotations = 0
         self.upgrades = 0
+        self.masters = {world.master(), world.server.proc.pid}
 
     # --- the course of events ---
 
@@ -70,6 +71,7 @@ class Engine:
             (4, self.reload_same), (4, self.reload_workers), (4, self.reload_addresses), (3, self.reload_rebalance),
             (2, self.reload_faulty), (2, self.reload_signal), (2, self.reload_twice), (3, self.reload_and_kill),
             (8, self.kill_worker), (3, self.kill_any), (8, self.stop_worker), (2, self.stop_any),
+            (2, self.stop_master),
             (4, self.policy), (3, self.weight), (4, self.drain_slot), (3, self.drain_server),
             (5, self.kill_server), (5, self.freeze_server), (2, self.reload_nginx),
             (2, self.rotate), (2, self.dump_maps), (4, self.rubbish),
@@ -230,6 +232,7 @@ class Engine:
         def command():
             self.cli("upgrade")
             assert self.world.master() != master, "the master is the same"
+            self.masters.add(self.world.master())
             self.upgrades += 1
             return True
 
@@ -242,8 +245,8 @@ class Engine:
         return self.rng.choice(workers) if workers else None
 
     def pick_any(self):
-        """Workers of old generations, and those that start; the monitor.  Not the master."""
-        known = {w["pid"] for w in self.world.status()["workers"]} | {self.world.master(), self.world.server.proc.pid}
+        """Workers of old generations, and those that start; the monitor.  No master, the old ones neither."""
+        known = {w["pid"] for w in self.world.status()["workers"]} | self.masters
         others = [pid for pid in session_pids(self.world.server.proc.pid) if pid not in known]
         return self.rng.choice(others) if others else self.pick_worker()
 
@@ -289,6 +292,19 @@ class Engine:
 
     def stop_any(self):
         return self.stop(self.pick_any(), self.rng.uniform(0.02, 1.2))
+
+    def stop_master(self):
+        """Nobody reaps and nobody answers for a while; in it a worker may die."""
+        pid, seconds = self.pick_worker(), self.rng.uniform(0.02, 0.6)
+        with contextlib.closing(ProcessHandle(self.world.master())) as master:
+            master.signal(signal.SIGSTOP)
+            try:
+                time.sleep(seconds / 2)
+                said = self.kill(pid) if self.rng.random() < 0.5 else "alone"
+                time.sleep(seconds / 2)
+            finally:
+                master.signal(signal.SIGCONT)
+        return "for %.2f s, %s" % (seconds, said)
 
     # --- steering ---
 

@@ -133,7 +133,9 @@ class Ledger:
             return None
         if r["out"] == "status" and (r.get("status") not in (502, 504) or entry["status"] != r["status"]):
             return None
-        kinds = {kind for at, to, server, kind in self.log.faults if server == entry["server"] and self.meets(r, at, to)}
+        kinds = {
+            kind for at, to, server, kind in self.log.faults if server == entry["server"] and self.meets(r, at, to)
+        }
         if not any(entry["reason"] in REASONS[kind] for kind in kinds):
             return None
         # Not a byte of an answer came, and it may be repeated: then it must have been, while there was a try left.
@@ -164,9 +166,9 @@ class Ledger:
             if not entries and any(r["t0"] <= at <= r["t1"] + LOG_FLUSH_S + self.slack for at in kills):
                 lost += 1
             elif len(entries) != 1:
-                self.add("%d lines in the log" % len(entries), r, entries)
+                self.add("log: %d lines" % len(entries), r, entries)
             elif entries[0]["status"] != r["status"]:
-                self.add("status in the log", r, entries)
+                self.add("log: status", r, entries)
         return lost
 
     def longest(self, records, stretch):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the chaos run is made of: back ends, and a server whose configuration changes.
 
-Everything runs in a network namespace that only this run has (lifetime.py), so ports are fixed.  The back ends are groups of servers; at most one server of a group is in
-trouble at a time, so a request always has a server to go to.
+Everything runs in a network namespace that only this run has (lifetime.py), so ports are fixed.  The back ends are
+groups of servers; at most one server of a group is in trouble at a time, so a request always has a server to go to.
 """
 import contextlib
 import os

@@ -16,13 +16,13 @@ import signal
 import sys
 import time
 
-from common import machine, output_of  # also finds the harness
+from common import children_of, machine, output_of  # also finds the harness
 
 import steer_peers
 from document import Document
 from figures import Figure, print_figure, print_head
-from harness import SLUICE, Server, Skip, need_bpffs, wait_for
-from lifetime import can_upgrade, kill_known, netstat, own_network, stop_successor
+from harness import SLUICE, Server, Skip, is_alive, need_bpffs, wait_for
+from lifetime import all_run, can_upgrade, kill_known, netstat, own_network, stop_successor
 from load import KeptLoad
 from steer_peers import HaproxyMaster, Load, Nginx, Slots, holders
 from test_steering import Crowd
@@ -74,8 +74,8 @@ class SluiceUnder:
 
 
 class PeerUnder:
-    """The same by a signal; only the log would tell when such a reload has taken place.  No upgrade of its own: with
-    SIGUSR2 HAProxy's master executes its binary anew each time, nginx needs three signals and a pid file."""
+    """The same by a signal; only the log would tell when such a reload has taken place.  For HAProxy each is an
+    upgrade: its master executes its binary anew."""
 
     can_upgrade = False
 
@@ -92,6 +92,48 @@ class PeerUnder:
 
     def reload(self):
         self.peer.proc.send_signal(self.number)
+
+
+class Daemon(Nginx):
+    """One that nobody waits for: only such a one takes an upgrade."""
+
+    def text(self):
+        return super().text().replace("daemon off;", "daemon on;")
+
+
+class NginxUnder(PeerUnder):
+    """An upgrade as its manual says: the new master starts beside the old one, which is then asked to leave."""
+
+    can_upgrade = True
+
+    def __init__(self):
+        super().__init__(Daemon(4, True), signal.SIGHUP)
+
+    def master(self):
+        try:
+            with open(os.path.join(self.peer.dir, "pid")) as f:
+                return int(f.read())
+        except (OSError, ValueError):  # just being written
+            return None
+
+    def reload(self):
+        os.kill(wait_for(self.master, "a master"), self.number)
+
+    def upgrade(self):
+        old = wait_for(self.master, "a master")
+        os.kill(old, signal.SIGUSR2)
+        new = wait_for(lambda: self.master() not in (None, old) and self.master(), "a new master")
+        wait_for(lambda: len(children_of(new)) >= self.peer.workers, "its workers")
+        os.kill(old, signal.SIGQUIT)
+        # A new master takes no order to upgrade as long as its parent is there.
+        wait_for(lambda: not is_alive(old), "the old master is gone", 30)
+
+    def __exit__(self, *args):
+        pid = self.master()
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda: not is_alive(pid), "nginx is gone")
+        return super().__exit__(*args)
 
 
 def under_load(server, steps, pause, rate):
@@ -122,14 +164,15 @@ def mixed(reload, upgrade, reloads, upgrades):
 def reload_rows(options):
     servers = [("sluice", SluiceUnder(), options.reloads)]
     fewer = min(options.reloads, options.peer_reloads)
+    few_upgrades = min(options.upgrades, options.peer_upgrades)
     with contextlib.suppress(Skip):
-        servers.append(("nginx reuseport, %d reloads" % fewer, PeerUnder(Nginx(4, True), signal.SIGHUP), fewer))
+        servers.append(("nginx reuseport, %d reloads, %d upgrades" % (fewer, few_upgrades), NginxUnder(), fewer))
     with contextlib.suppress(Skip):
         servers.append(("haproxy, %d reloads" % fewer, PeerUnder(HaproxyMaster(4, "on"), signal.SIGUSR2), fewer))
     fresh, kept, closed, notes = {}, {}, {}, []
     for name, server, reloads in servers:
         with server:
-            upgrades = options.upgrades if server.can_upgrade else 0
+            upgrades = (options.upgrades if name == "sluice" else few_upgrades) if server.can_upgrade else 0
             steps = mixed(server.reload, getattr(server, "upgrade", None), reloads, upgrades)
             new, old, took = under_load(server, steps, options.pause, options.rate)
         fresh[name], kept[name] = [new["failed"]], [len(old["failed"])]
@@ -182,10 +225,6 @@ def kill_all(server, port, kills, pause):
     return dead
 
 
-def all_run(server):
-    return all(w["state"] == "running" and w["pid"] for w in server.workers())
-
-
 def crash_rows(options):
     refused = netstat("TCPMigrateReqFailure")
     long = {"header": "1h", "keepalive": "1h"}
@@ -206,7 +245,7 @@ def crash_rows(options):
             held = server.total("live")
             assert held >= 200, "%d connections: nothing is shown" % held
     lost = [name for name in failed if name not in dead]
-    note = "of %d connections and %d requests on kept ones; %d failed, %d had been accepted by the workers that died" % (
+    note = "of %d connections and %d requests on kept ones; %d failed, %d had been accepted by workers that died" % (
         seen[0]["made"], seen[1]["made"], len(failed), len(dead)
     )
     what = "%d SIGKILLs at %d conn/s, %d kept requests/s: lost but not accepted" % (
@@ -228,6 +267,7 @@ def parse_options():
     parser.add_argument("--reloads", type=int, default=1000)
     parser.add_argument("--upgrades", type=int, default=50)
     parser.add_argument("--peer-reloads", type=int, default=100, help="of nginx and HAProxy, at most")
+    parser.add_argument("--peer-upgrades", type=int, default=10, help="of nginx, at most")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--rate", type=int, help="new connections a second (reload 5000, crash 3000)")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds from one reload to the next")

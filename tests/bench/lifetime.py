@@ -101,3 +101,7 @@ def stop_successor(server):
     wait_for(lambda: not session_pids(session), lambda: "processes left: %s" % session_pids(session), 10)
     server.assert_gone(session)
     server.assert_clean_stderr()
+
+
+def all_run(server):
+    return all(w["state"] == "running" and w["pid"] for w in server.workers())
