@@ -331,6 +331,34 @@ def test_addresses_added_and_removed():
         assert_verdicts(s)
 
 
+def test_address_that_goes_while_an_older_worker_stands_still():
+    """Its socket is the last one there: who comes to it is served when the worker goes on, by whatever it hears first."""
+    with Server(workers=1, listens=["127.0.0.1:0", "127.0.0.2:0"], steering={"stall": "off"}) as s:
+        address = s.address(1)
+        pid = s.workers()[0]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[0] == "T", "it stands")
+        try:
+            reload(s)
+            write_config(s, s.text.replace('listen "127.0.0.2:0" {\n}\n', ""))
+            reload(s)
+            assert len(s.status()["listen"]) == 1
+            clients = [Client(address) for _ in range(3)]
+            for c in clients:
+                c.send(request("/hello"))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for c in clients:
+            r = c.read_response()
+            assert r is not None and r.status == 200, r
+            c.close()
+        with contextlib.suppress(ConnectionRefusedError):
+            wait_drained(s)
+            Client(address)
+            raise AssertionError("an address that is gone still takes connections")
+        s.wait_live(0)
+
+
 def test_queue_of_an_address_that_goes_is_served():
     """Who waits at a worker that does not move, at an address that goes, is not sent away."""
     with Server(workers=1, listens=["127.0.0.1:0", "127.0.0.2:0"], steering={"stall": "off"}) as s:

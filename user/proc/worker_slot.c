@@ -98,11 +98,18 @@ static int give_to_heir(void *ctx, int fd, const struct server_guest *guest)
 	return err;
 }
 
-/* The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already. */
+/*
+ * The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already.
+ *
+ * A worker that stood still hears late of the generation that followed, and then others have followed that: an address
+ * which the first of them still had may be gone by now, and people have come to this worker's socket, the only one left.
+ */
 static void take_rests(struct worker *w, const struct leave_order *order)
 {
+	bool is_late = __atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) != w->opt->generation + 1;
+
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
-		if (!order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
+		if (is_late || !order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
 			acceptor_take(&w->acceptor, i);
 }
 
