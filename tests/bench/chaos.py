@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 
@@ -211,7 +212,7 @@ def judge(report, world, chronicle, records):
 def storm(world, options, chronicle):
     """(records, engine)"""
     end = now() + options.seconds
-    crowd = Crowd(options.out, options.seed, end, threads=options.threads)
+    crowd = Crowd(options.work, options.seed, end, threads=options.threads)
     try:
         engine = Engine(world, chronicle, options.seed)
         engine.run(end)
@@ -246,7 +247,7 @@ def run(world, options, report):
         assert world.server.cli("upgrade").returncode == 0
     settle(world)
     before, refused = look_at(world), netstat("TCPMigrateReqFailure")
-    chronicle = Chronicle(os.path.join(options.out, "timeline.txt"), now())
+    chronicle = Chronicle(os.path.join(options.work, "timeline.txt"), now())
     records, engine = storm(world, options, chronicle)
     print("events: %s" % ", ".join("%s %d" % item for item in sorted(chronicle.counts.items())))
     report.check("every event did what it should", all_events(chronicle, engine))
@@ -265,8 +266,10 @@ def run(world, options, report):
     judge(report, world, chronicle, records)
 
 
-def keep(world, out):
+def keep(world, work, out):
     """What a failure is traced with."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(work, out)
     for name in os.listdir(world.server.dir):
         if name.startswith(("access.log", "stderr", "sluice.conf")):
             shutil.copy(os.path.join(world.server.dir, name), out)
@@ -287,8 +290,9 @@ def parse_options():
 def main():
     options = parse_options()
     steer_peers.TOOLS = options.tools
-    shutil.rmtree(options.out, ignore_errors=True)
-    os.makedirs(options.out)
+    # Not on a disk: where others write much, a file takes seconds to write, and no event happens meanwhile.
+    if os.access("/dev/shm", os.W_OK):
+        tempfile.tempdir = "/dev/shm"
     report = Report()
     try:
         need_bpffs()
@@ -299,11 +303,11 @@ def main():
         sys.exit(77)
     print("%s; seed %d, %.0f s; timeline: %s/timeline.txt" % (machine(), options.seed, options.seconds, options.out))
     began = now()
-    with world:
+    with world, tempfile.TemporaryDirectory(prefix="sluice-chaos-") as options.work:
         try:
             run(world, options, report)
         finally:
-            keep(world, options.out)
+            keep(world, options.work, options.out)
     print("%.0f s; make chaos S=%.0f SEED=%d" % (now() - began, options.seconds, options.seed))
     print("%d passed, %d failed, %d skipped" % (report.passed, report.failed, report.skipped))
     sys.exit(1 if report.failed else 0)

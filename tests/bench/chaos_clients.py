@@ -181,6 +181,8 @@ class Chaotic:
             target = "/py/down?size=%d&framing=%s" % (size, framing)
             return target, "py", lambda r: r.body == pattern_bytes(size)
         group = rng.choice(["steady", "steady", "shaky"])
+        if pick < 0.65:
+            return "/%s/slow" % group, group, lambda r: r.body == b"hello from the back end\n"
         seed, size = rng.randrange(1 << 32), int(2 ** rng.uniform(0, 17))
         target = "/%s/%s/%x/%x" % (group, rng.choice("sc"), seed, size)
         return target, group, lambda r: r.body == content.wire(seed, size)

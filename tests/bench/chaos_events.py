@@ -193,8 +193,9 @@ class Engine:
         """Two askers at once, and a signal: the last one finds the file in force."""
 
         def command():
-            both = [self.start_reload() for _ in range(2)]
+            # The signal first: the reload that answers the askers is then the last one.
             os.kill(self.world.master(), signal.SIGHUP)
+            both = [self.start_reload() for _ in range(2)]
             for proc in both:
                 out, err = proc.communicate(timeout=90)
                 assert proc.returncode == 0, out + err
@@ -253,11 +254,11 @@ class Engine:
     def kill(self, pid):
         if pid is None:
             return None
-        held = kill_known(pid, PORTS)
-        if held is None:
+        killed = kill_known(pid, PORTS)
+        if not killed:
             return "pid %d was gone" % pid
-        self.log.kills.append((now(), held))
-        return "pid %d with %d connections" % (pid, len(held))
+        self.log.kills.append(killed)
+        return "pid %d with %d connections" % (pid, len(killed[1]))
 
     def kill_worker(self):
         return self.kill(self.pick_worker())

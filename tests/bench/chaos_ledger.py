@@ -29,6 +29,7 @@ REASONS = {
 }
 REPEATED = {"upstream_closed", "upstream_reset", "connect_refused"}
 PROXIED = ("shaky", "py", "web")
+PLAIN_S = 10  # what no back end in trouble has to do with, clients that are slow themselves included
 TUNNEL_REASONS = {"tunnel", "tunnel_failed", "drain"}
 
 
@@ -174,7 +175,7 @@ class Ledger:
     def longest(self, records, stretch):
         """{kind: seconds} of the slowest, and those beyond what the configuration allows."""
         server = TRIES * (CONNECT_S + FIRST_BYTE_S) + 2 * BETWEEN_S
-        limits = collections.defaultdict(lambda: 6 * stretch, {kind: server + 2 * stretch for kind in PROXIED})
+        limits = collections.defaultdict(lambda: PLAIN_S * stretch, {kind: server + 2 * stretch for kind in PROXIED})
         found = {}
         for r in records:
             if r["kind"].endswith("tunnel") or r["kind"] == "idle":

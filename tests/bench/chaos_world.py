@@ -28,6 +28,7 @@ FIRST_BYTE_S = 3
 BETWEEN_S = 3
 LOG_FLUSH_S = 0.05
 TRIES = 3
+DELAY_MS = 200  # of what the back ends answer to /slow: something is under way when one of them dies
 
 FILES = {"f%d" % size: size for size in (0, 1, 100, 10000, 100003, 1000003, 3000001)}
 
@@ -43,7 +44,7 @@ class WireBackend:
 
     def start(self):
         self.proc = subprocess.Popen(
-            [tool("backend"), str(self.port)], stdout=subprocess.PIPE, universal_newlines=True
+            [tool("backend"), str(self.port), str(DELAY_MS)], stdout=subprocess.PIPE, universal_newlines=True
         )
         assert self.proc.stdout.readline().startswith("port"), "backend.c does not start"
 

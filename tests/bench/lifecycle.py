@@ -217,9 +217,9 @@ def kill_all(server, port, kills, pause):
     dead, due = set(), time.monotonic()
     for i in range(kills):
         pid = wait_for(lambda: server.workers()[i % 8]["pid"], "a worker in slot %d" % (i % 8))
-        held = kill_known(pid, {port})
-        assert held is not None, "the worker was gone"
-        dead |= {name for name, _ in held}
+        killed = kill_known(pid, {port})
+        assert killed, "the worker was gone"
+        dead |= {name for name, _ in killed[1]}
         due += pause
         time.sleep(max(0, due - time.monotonic()))
     return dead

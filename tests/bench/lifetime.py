@@ -70,7 +70,7 @@ class ProcessHandle:
 
 
 def kill_known(pid, ports):
-    """SIGKILL; the connections that died with it, or None if it was gone.
+    """SIGKILL; (when, connections that died with it), or None if it was gone.
 
     It stands still before it dies: no instruction of it runs in between, so what it has is known exactly, and it dies
     as it would have without.
@@ -81,8 +81,8 @@ def kill_known(pid, ports):
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and (proc_stat(pid) or "Z")[0] not in "TZX":
             time.sleep(0.0005)
-        held = process.connections(ports)
-        return held if process.signal(signal.SIGKILL) else None
+        held, at = process.connections(ports), time.monotonic()
+        return (at, held) if process.signal(signal.SIGKILL) else None
     return None
 
 

@@ -136,7 +136,7 @@ def test_ledger_longest():
     ledger = Ledger(chronicle(), {}, SLACK)
     ledger.longest([record("ok", 0, 5), record("ok", 0, 15, kind="shaky"), record("ok", 0, 60, kind="idle")], 1)
     assert not ledger.wrong
-    ledger.longest([record("ok", 0, 7), record("ok", 0, 30, kind="shaky"), record("hung", 0, 1)], 1)
+    ledger.longest([record("ok", 0, 11), record("ok", 0, 30, kind="shaky"), record("hung", 0, 1)], 1)
     assert len(ledger.wrong) == 3
 
 
