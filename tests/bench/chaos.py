@@ -29,7 +29,7 @@ from chaos_events import WORKERS, Chronicle, Engine
 from chaos_ledger import Ledger, log_lines
 from chaos_world import EXTRA, FIXED, PORTS, Variant, World, now
 from harness import SLUICE, Client, Skip, get, need_bpffs, session_pids, wait_for
-from lifetime import all_run, can_upgrade, netstat, own_network, stop_successor
+from lifetime import all_run, can_upgrade, netstat, need_own_network, stop_successor
 from proxy_soak import descriptors
 from steer_peers import holders
 
@@ -296,7 +296,7 @@ def main():
     report = Report()
     try:
         need_bpffs()
-        own_network()
+        need_own_network()
         world = World(Variant())
     except Skip as why:
         print("SKIP: %s" % why)

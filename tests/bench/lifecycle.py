@@ -22,7 +22,7 @@ import steer_peers
 from document import Document
 from figures import Figure, print_figure, print_head
 from harness import SLUICE, Server, Skip, is_alive, need_bpffs, wait_for
-from lifetime import all_run, can_upgrade, kill_known, netstat, own_network, stop_successor
+from lifetime import all_run, can_upgrade, kill_known, netstat, need_own_network, stop_successor
 from load import KeptLoad
 from steer_peers import HaproxyMaster, Load, Nginx, Slots, holders
 from test_steering import Crowd
@@ -283,7 +283,7 @@ def main():
     steer_peers.TOOLS = options.tools
     try:
         need_bpffs()
-        own_network()
+        need_own_network()
     except Skip as why:
         print("SKIP: %s" % why)
         sys.exit(77)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""For what kills, reloads and upgrades servers: a network of its own, and who had which connection when it died."""
+"""For what kills, reloads and upgrades servers: the kernel's counters, and who had which connection when it died."""
 import contextlib
 import ctypes
 import os
@@ -8,19 +8,17 @@ import socket
 import subprocess
 import time
 
-from common import need_tool
+from common import own_network
 from harness import Skip, proc_stat, session_pids, wait_for
 
-CLONE_NEWNET = 0x40000000
 PIDFD_GETFD = 438
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def own_network():
-    """This process and all it starts are alone with a loopback, and with the kernel's counters, from now on."""
-    if LIBC.unshare(CLONE_NEWNET) != 0:
-        raise Skip("needs a network namespace: %s" % os.strerror(ctypes.get_errno()))
-    subprocess.run([need_tool("ip"), "link", "set", "lo", "up"], check=True)
+def need_own_network():
+    """Ports and the kernel's counters are nobody else's from now on."""
+    if not own_network():
+        raise Skip("needs a network namespace")
 
 
 def netstat(name):
