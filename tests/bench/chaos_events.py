@@ -56,6 +56,7 @@ class Engine:
         self.world, self.log = world, chronicle
         self.rng = random.Random(seed)
         self.undos, self.order = [], itertools.count()
+        self.is_over = False
         self.stopped = set()
         self.drained = set()
         self.has_upgrade = can_upgrade(world.server)
@@ -86,8 +87,8 @@ class Engine:
             self.undo_due()
             self.happen(self.rng.choice(table))
             time.sleep(self.rng.uniform(0.02, 0.4))
-        while self.undos:
-            self.undo_due(everything=True)
+        self.is_over = True
+        self.undo_due(everything=True)
 
     def happen(self, event):
         name, began = event.__name__, now()
@@ -111,11 +112,9 @@ class Engine:
             except (AssertionError, OSError, subprocess.TimeoutExpired, ValueError, KeyError) as e:
                 self.log.fail(name, repr(e)[:2000])
 
-    def cli(self, *words, may_fail=False):
+    def cli(self, *words):
         done = self.world.server.cli(*words, timeout=90)
-        if done.returncode and not may_fail:
-            raise AssertionError("sluice %s: %s" % (" ".join(words), done.stderr or done.stdout))
-        return done
+        assert done.returncode == 0, "sluice %s: %s" % (" ".join(words), done.stderr or done.stdout)
 
     # --- reload, upgrade ---
 
@@ -390,7 +389,7 @@ class Engine:
         """Not before the server itself sees it so."""
 
         def undo():
-            if self.world.is_well(group):
+            if self.is_over or self.world.is_well(group):
                 group.is_busy = False
                 return group.name
             self.later(0.2, "  well again", undo)

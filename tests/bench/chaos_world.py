@@ -6,6 +6,7 @@ groups of servers; at most one server of a group is in trouble at a time, so a r
 """
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -135,6 +136,9 @@ http {
         self.proc.wait()
         wait_for(lambda: not any(map(is_alive, pids)), "nginx is gone")
 
+    def close(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
 
 class Group:
     """Servers behind one upstream.  `is_busy`: one of them is in trouble, or has not come back for good yet."""
@@ -183,7 +187,6 @@ class World:
 
     def __init__(self, variant):
         self.server = Server(config="")
-        self.server.raw_www = self.server.www
         for name, size in FILES.items():
             self.server.write(name, pattern_bytes(size))
         self.groups = groups(self.server.www)
@@ -234,6 +237,8 @@ class World:
                 m.thaw()
             with contextlib.suppress(Exception):
                 m.kill()
+            with contextlib.suppress(AttributeError):
+                m.close()
 
     def write_config(self, text):
         with open(self.server.conf_path, "w") as f:
