@@ -1070,16 +1070,19 @@ static const struct session *detached_session(void)
 	return relay.detached.handle;
 }
 
-/* Each tunnel ends at a random instant of the last part of the limit: the ends of many are spread over all of it. */
+/* Each tunnel ends at a random instant of the last part of the limit: many, all over it. */
 static void session__spreads_the_ends_of_what_was_given_away(void **state)
 {
 	static const struct {
 		uint64_t limit_ms, spread_ms, from_ms;
-	} cases[] = { { 10000, 4000, 6000 }, { 10000, 10000, 0 }, { 10000, 60000, 0 }, { 10000, 10, 9990 } };
+	} cases[] = {
+		{ 10000, 4000, 6000 }, { 10000, 10000, 0 }, { 10000, 60000, 0 }, { 10000, 10, 9990 },
+	};
 
 	upgrade();
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
-		uint64_t room_ms = cases[i].limit_ms - cases[i].from_ms, first = UINT64_MAX, last = 0;
+		uint64_t room_ms = cases[i].limit_ms - cases[i].from_ms;
+		uint64_t first = UINT64_MAX, last = 0;
 
 		for (unsigned n = 0; n < 500; n++) {
 			uint64_t at_ms;
@@ -1114,7 +1117,8 @@ static void session__limits_a_tunnel_that_begins_late(void **state)
 {
 	server_spread_closes(&f.server, 10000, 4000);
 	upgrade();
-	assert_in_range(detached_session()->timer.expires_ms, f.loop.now_ms + 5000, f.loop.now_ms + 10000);
+	assert_in_range(detached_session()->timer.expires_ms, f.loop.now_ms + 5000,
+			f.loop.now_ms + 10000);
 }
 
 static void session__passes_methods_it_has_not_heard_of(void **state)

@@ -57,7 +57,8 @@ struct server {
 	int (*send)(void *ctx, int fd, const struct server_guest *g);	/* to the successor; NULL: there is none */
 	void *send_ctx;
 	struct timer retry;
-	uint64_t spread_from_ms, spread_until_ms;	/* loop time; tunnels are closed in between, 0 = they are not */
+	/* Loop time: in between, tunnels are closed; 0: they are not. */
+	uint64_t spread_from_ms, spread_until_ms;
 	unsigned session_count;
 	uint64_t serial;		/* connections so far */
 	int early_score;		/* how often a read right after accept finds something */
@@ -97,8 +98,9 @@ void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struc
 /* The successor takes no more. */
 void server_stay(struct server *srv);
 /*
- * Tunnels cannot move, and their clients come back at once when they end: so each one, those that are still to begin
- * too, is closed at an instant of its own, drawn from the last `spread_ms` of `limit_ms`.  Only the first call counts.
+ * Tunnels cannot move, and their clients come back at once when they end: so each one, those that
+ * are still to begin too, is closed at an instant of its own, drawn from the last `spread_ms` of
+ * `limit_ms`.  Only the first call counts.
  */
 void server_spread_closes(struct server *srv, uint64_t limit_ms, uint64_t spread_ms);
 /* Takes a session another server gave away.  0; -ENOMEM: closed. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A worker that another one succeeds: whoever waits between two requests goes there at once, whoever has a request at
- * the end of it.  Clients notice nothing; what they have sent meanwhile lies in the socket and moves with it.  What is no
- * HTTP any more stays and is closed before the worker goes, not all in one instant.
+ * the end of it.  Clients notice nothing; what they have sent meanwhile lies in the socket and moves with it.
+ * What is no HTTP any more stays and is closed before the worker goes, not all in one instant.
  */
 #include "base/err.h"
 #include "http/session.h"

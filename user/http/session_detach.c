@@ -59,11 +59,15 @@ static void close_detached(void *handle, int reason, uint64_t bytes_sent)
 void session_limit_detached(struct session *s)
 {
 	const struct server *srv = s->server;
-	uint64_t now_ms = srv->loop->now_ms, from_ms = MAX(srv->spread_from_ms, now_ms);
-	uint32_t room_ms = (uint32_t)MIN(MAX(srv->spread_until_ms, from_ms) - from_ms, (uint64_t)UINT32_MAX - 1);
+	uint64_t now_ms = srv->loop->now_ms;
+	uint64_t from_ms = MAX(srv->spread_from_ms, now_ms);
+	uint64_t room_ms = MAX(srv->spread_until_ms, from_ms) - from_ms;
 
-	if (srv->spread_until_ms)
-		loop_timer_start(srv->loop, &s->timer, MAX(from_ms + random_below(room_ms + 1) - now_ms, UINT64_C(1)));
+	if (!srv->spread_until_ms)
+		return;
+	/* A day at most, which fits. */
+	from_ms += random_below((uint32_t)MIN(room_ms, UINT32_MAX - 1ull) + 1);
+	loop_timer_start(srv->loop, &s->timer, MAX(from_ms - now_ms, 1ull));
 }
 
 void session_run_detached(struct session *s)

@@ -221,8 +221,8 @@ int loop_turn(struct loop *l, int max_wait_ms)
 	for (int i = 0; i < count; i++)
 		dispatch(l, &l->events[i]);
 	/*
-	 * A process that was stopped and goes on is interrupted first.  What came for it in that time came in time: it is
-	 * seen before any timer, in the next turn, which does not sleep.
+	 * A process that was stopped and goes on is interrupted first.  What came for it in that time
+	 * came in time: it is seen before any timer, in the next turn, which does not sleep.
 	 */
 	if (!is_interrupted)
 		wheel_advance(&l->wheel, l->now_ms);

@@ -50,7 +50,7 @@ void worker_replace_log(struct worker *w, int fd);
 
 /* worker.c: ends it when there is nothing left to do. */
 void worker_stop_if_empty(struct worker *w);
-/* From now on the drain limit runs, but no less than `min_ms`; tunnels end a while before.  Harmless twice. */
+/* From now on the drain limit runs, but `min_ms` at least; tunnels end before.  Harmless twice. */
 void worker_start_limit(struct worker *w, uint64_t min_ms);
 
 #endif

@@ -101,8 +101,9 @@ static int give_to_heir(void *ctx, int fd, const struct server_guest *guest)
 /*
  * The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already.
  *
- * A worker that stood still hears late of the generation that followed, and then others have followed that: an address
- * which the first of them still had may be gone by now, and people have come to this worker's socket, the only one left.
+ * A worker that stood still hears late of the generation that followed, and then others have followed
+ * that: an address which the first of them still had may be gone by now, and clients have come to this
+ * worker's socket, the only one left.
  */
 static void take_rests(struct worker *w, const struct leave_order *order)
 {
