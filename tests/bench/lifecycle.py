@@ -182,7 +182,9 @@ def reload_rows(options):
             what = "%d reloads, %d upgrades" % (reloads, upgrades)
             slowest = "slowest step %.0f ms" % (max(took) * 1e3)
         if new["failed"] or old["failed"]:
-            print("    %s: %s; %s" % (name, new["faults"], old["failed"][:5]), flush=True)
+            print("    %s: %s, for up to %.1f s, load up to %.1f s late; kept: %s" % (
+                name, new["faults"], new["unanswered_s"], new["late_ms"] / 1e3, old["failed"][:5]
+            ), flush=True)
     note = "connections and requests made: %s; %s" % (", ".join(notes), slowest)
     for number, text, seen, target in (
         (1, "%s at %d conn/s: new connections failed" % (what, options.rate), fresh, ("=", 0)),
