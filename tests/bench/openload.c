@@ -11,7 +11,8 @@
  * others are for /hello.  With KEEP there are as many keep-alive connections at most, the last used
  * first; a request that finds all of them busy waits for one, and its time counts all the same.
  *
- * One line of JSON on standard output.  A connection counts as failed when it is refused, reset or
+ * One line of JSON on standard output; `local` are connections that could not be made at all, for want of a descriptor
+ * or a port.  A connection counts as failed when it is refused, reset or
  * closed before a status of 200, or has none 10 s after the end.
  */
 #include <arpa/inet.h>
@@ -105,7 +106,18 @@ static void finish(int fd, int fault)
 
 static int fault_of(int err)
 {
-	return err == ECONNREFUSED ? REFUSED : err == ECONNRESET || err == EPIPE ? RESET : LOCAL;
+	switch (err) {
+	case ECONNREFUSED:
+		return REFUSED;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EADDRNOTAVAIL:
+		return LOCAL;
+	default:
+		return RESET;
+	}
 }
 
 static void send_request(int fd, struct connection *c)
