@@ -78,6 +78,7 @@ BIN       := $(B)/sluice
 
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
+UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
@@ -101,7 +102,8 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats \
+        soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -109,7 +111,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-tests: $(UNIT) $(KERNEL) ## build the test programs
+tests: $(UNIT) $(KERNEL) $(B)/tests/bench/backend ## build the test programs
 bench-tools: $(BENCH) ## build the programs of tests/bench
 
 check: $(UNIT) ## run the unit tests
@@ -118,7 +120,7 @@ check: $(UNIT) ## run the unit tests
 check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 	$(Q)scripts/run-tests kernel $(B)
 
-check-e2e: $(BIN) ## run the end-to-end tests
+check-e2e: $(BIN) $(B)/tests/bench/backend ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
 vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
@@ -146,6 +148,14 @@ bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the ste
 	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
+bench-reload: $(BIN) $(BENCH) ## reloads and upgrades under load, beside nginx and HAProxy (root; RELOADS=1000 UPGRADES=50 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py reload --tools $(B)/tests/bench $(if $(RELOADS),--reloads $(RELOADS)) \
+		$(if $(UPGRADES),--upgrades $(UPGRADES)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-crash: $(BIN) $(BENCH) ## workers killed under load: who lost what, and do the counts agree (root; KILLS=100 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py crash --tools $(B)/tests/bench $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(WRITE),--write $(WRITE)) $(ARGS)
+
 bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
@@ -164,6 +174,10 @@ bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker
 soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \
 		$(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+chaos: $(BIN) $(BENCH) ## everything at once for S seconds: reloads, crashes, stalls, clients of all kinds (root; S=30 SEED=n SAN=...)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/chaos.py --tools $(B)/tests/bench --out $(B)/chaos $(if $(S),--seconds $(S)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)

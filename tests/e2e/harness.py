@@ -577,6 +577,8 @@ def parse_head(head):
 class Client:
     """A raw connection.  `address` is (host, port) or a Server."""
 
+    takes_trailers = False
+
     def __init__(self, address, timeout=None, rcvbuf=None, source=None):
         if isinstance(address, Server):
             address = address.address()
@@ -696,8 +698,9 @@ class Client:
                 raise ProtocolError("chunk size %r" % line)
             size = int(line.split(b";")[0], 16)
             if size == 0:
-                if self.take_line() != b"":
-                    raise ProtocolError("trailer")
+                while self.take_line() != b"":
+                    if not self.takes_trailers:
+                        raise ProtocolError("trailer")
                 return body
             body += self.take(size)
             if self.take(2) != b"\r\n":

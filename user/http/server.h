@@ -85,6 +85,8 @@ struct server {
 	int (*send)(void *ctx, int fd, const struct server_guest *g);	/* to the successor; NULL: there is none */
 	void *send_ctx;
 	struct timer retry;
+	/* Loop time: in between, tunnels are closed; 0: they are not. */
+	uint64_t spread_from_ms, spread_until_ms;
 	unsigned session_count;
 	unsigned refused_count;		/* sessions that only wait for their refusal to arrive */
 	bool is_short;			/* of memory for buffers */
@@ -127,6 +129,12 @@ int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const st
 void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g), void *ctx);
 /* The successor takes no more. */
 void server_stay(struct server *srv);
+/*
+ * Tunnels cannot move, and their clients come back at once when they end: so each one, those that
+ * are still to begin too, is closed at an instant of its own, drawn from the last `spread_ms` of
+ * `limit_ms`.  Only the first call counts.
+ */
+void server_spread_closes(struct server *srv, uint64_t limit_ms, uint64_t spread_ms);
 /* Takes a session another server gave away.  0; -ENOMEM: closed. */
 int server_adopt(struct server *srv, int fd, const struct server_guest *guest);
 /* Its descriptor did not arrive: what counted it no longer does. */

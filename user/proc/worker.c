@@ -93,6 +93,17 @@ static void on_drain_over(struct timer *t)
 	loop_stop(&w->loop);
 }
 
+void worker_start_limit(struct worker *w, uint64_t min_ms)
+{
+	const struct config_timeouts *t = &w->opt->config->timeouts;
+	uint64_t limit_ms = MAX(t->drain, min_ms);
+
+	if (timer_is_active(&w->drain_timer))
+		return;
+	loop_timer_start(&w->loop, &w->drain_timer, limit_ms);
+	server_spread_closes(&w->server, limit_ms, t->close_spread ? t->close_spread : limit_ms / 2);
+}
+
 static void drain(struct worker *w)
 {
 	if (w->is_draining)
@@ -110,8 +121,7 @@ static void drain(struct worker *w)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
 	runtime_drain(w->opt->runtime);
-	if (!timer_is_active(&w->drain_timer))
-		loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	worker_start_limit(w, 1);
 	worker_stop_if_empty(w);
 }
 

@@ -63,5 +63,7 @@ void worker_tell_troubles(struct worker *w);
 
 /* worker.c: ends it when there is nothing left to do. */
 void worker_stop_if_empty(struct worker *w);
+/* From now on the drain limit runs, but `min_ms` at least; tunnels end before.  Harmless twice. */
+void worker_start_limit(struct worker *w, uint64_t min_ms);
 
 #endif

@@ -10,7 +10,8 @@
  *
  * A leaving worker accepts what waits where nobody follows it (an address or a slot that is gone), gives every
  * connection that waits between two requests to its heir, and each other one when its request has ended.  What cannot
- * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit.
+ * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit; tunnels end spread over the
+ * last part of it, so that their clients do not come back all at once.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -101,11 +102,19 @@ static int give_to_heir(void *ctx, int fd, const struct server_guest *guest)
 	return err;
 }
 
-/* The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already. */
+/*
+ * The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already.
+ *
+ * A worker that stood still hears late of the generation that followed, and then others have followed
+ * that: an address which the first of them still had may be gone by now, and clients have come to this
+ * worker's socket, the only one left.
+ */
 static void take_rests(struct worker *w, const struct leave_order *order)
 {
+	bool is_late = __atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) != w->opt->generation + 1;
+
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
-		if (!order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
+		if (is_late || !order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
 			acceptor_take(&w->acceptor, i);
 }
 
@@ -136,7 +145,7 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	if (order->is_slot_kept && order->can_move)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
+	worker_start_limit(w, LEAVE_MIN_MS);
 	if (order->can_move)
 		server_leave(&w->server, give_to_heir, w);
 	else
