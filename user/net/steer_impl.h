@@ -5,7 +5,13 @@
 
 #include "net/steer.h"
 
+#include <bpf/libbpf.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+
+#ifndef SO_ATTACH_REUSEPORT_EBPF
+#define SO_ATTACH_REUSEPORT_EBPF 52
+#endif
 
 struct steer_bpf;
 
@@ -53,6 +59,10 @@ int steer_copy_addresses(struct steer *s, const struct steer *from);
 void steer_unload(struct steer *s);
 /* Pins the program and the array of every address. */
 void steer_pin_addresses(struct steer *s);
+/* Adds up the counters (64 bits each, `size` bytes) of all CPUs in a per-CPU array of one.  0 or -errno. */
+int steer_sum_counters(int map_fd, void *ret_sum, size_t size);
+/* libbpf prints to stderr what steer_why() reports anyhow, and pages of verifier log. */
+int steer_keep_quiet(enum libbpf_print_level level, const char *format, va_list args);
 /* The program that was loaded, of the two in the skeleton. */
 int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel);
 

@@ -22,6 +22,8 @@ static void prepare_order(struct generation *before, const struct generation *ne
 	order->listener_count = (uint16_t)MIN(before->listener_count, (unsigned)LEAVE_LISTENERS_MAX);
 	for (unsigned i = 0; i < order->listener_count; i++)
 		order->is_kept[i] = generation_twin(next, &before->listeners[i]) != NULL;
+	for (unsigned i = 0; i < MIN(before->udp_listener_count, (unsigned)LEAVE_LISTENERS_MAX); i++)
+		order->is_udp_gone[i] = !generation_has_udp_twin(next, &before->udp_listeners[i]);
 }
 
 /* A worker that has stood still for long may have no room for it: it gets the order when it is heard of again. */
@@ -132,6 +134,7 @@ void reload_hand_over(struct reload *r)
 	watch_close(&m->watch);
 	start_steering(before, next);
 	generation_start_listening(next, before);
+	generation_start_udp(next);
 	generation_follow_endpoints(m, next);
 	before->state = GENERATION_LEAVING;
 	next->state = GENERATION_SERVING;

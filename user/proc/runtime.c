@@ -153,6 +153,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!rt->sites || !rt->cache)
 		goto fail;
 	err = runtime_open_proxy(rt);
+	if (!err)
+		err = runtime_open_udp(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
 	if (err)
@@ -171,6 +173,7 @@ void runtime_free(struct runtime *rt)
 		return;
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
+	runtime_close_udp(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
 		mime_unload();

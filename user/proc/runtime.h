@@ -24,6 +24,7 @@ struct runtime {
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
 	struct cidr_set trusted;
+	struct cidr_set *verified;	/* of each listen_udp */
 	bool is_started;
 	const struct loop *loop;	/* of the worker; NULL until it has one */
 };

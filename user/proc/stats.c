@@ -30,6 +30,9 @@ void stats_add(struct stats_block *to, const struct stats_block *from)
 	ADD(moved_out);
 	ADD(timeouts);
 	ADD(sandbox_refused);
+	/* All of it counters, 64 bits each. */
+	for (size_t i = 0; i < sizeof(to->udp) / sizeof(uint64_t); i++)
+		((uint64_t *)&to->udp)[i] += __atomic_load_n((const uint64_t *)&from->udp + i, __ATOMIC_RELAXED);
 #undef ADD
 	hist_merge(&to->latency_us, &from->latency_us);
 }

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of udp.h.
+ *
+ *   udp_server.c    life, reading from clients, what each datagram is for
+ *   udp_session.c   the table of sessions: begin, end, timeouts, limits
+ *   udp_proxy.c     the side of the servers
+ *   udp_one_way.c   datagrams without sessions
+ */
+#ifndef SLUICE_APP_UDP_INTERNAL_H
+#define SLUICE_APP_UDP_INTERNAL_H
+
+#include "app/udp.h"
+#include "base/pool.h"
+#include "net/udp_io.h"
+
+struct udp_one_way_peer;
+
+/* A listen_udp address at this worker. */
+struct udp_service {
+	struct io io;
+	struct job job;			/* read on: the budget of a turn was spent */
+	struct list node;
+	struct udp_server *server;
+	struct udp_options opt;
+	unsigned session_count;
+	bool is_refusing;		/* no new sessions */
+	struct udp_one_way_peer *peers;	/* one_way: sockets by endpoint */
+	unsigned peer_count;
+};
+
+struct udp_session {
+	struct udp_session *next;	/* in its bucket */
+	struct udp_service *service;
+	struct io io;			/* to the server; fd -1: none */
+	struct timer timer;
+	struct job job;			/* of freeing */
+	struct udp_path path;
+	struct upstream_lease lease;
+	uint64_t hash, serial;
+	uint64_t begun_ms, last_ms;
+	uint64_t in, out, bytes_in, bytes_out;	/* the client's; bytes_out: granted, whether sent or not */
+	uint64_t replies, owed;		/* datagrams from servers; those that still are to come, when that is known */
+	bool is_claimed;		/* lease */
+	bool is_unanswered;		/* since the last datagram of the client nothing came from the server */
+	bool was_refused;		/* the last thing heard of a server was an ICMP error */
+	bool is_verified;		/* no amplification limit */
+	char text[UPSTREAM_ADDRESS_TEXT];	/* of the last server; "" none */
+};
+
+struct udp_server {
+	struct udp_server_options opt;
+	struct udp_stats *stats;
+	struct udp_receiver receiver;
+	struct udp_sender sender;
+	struct job flush;		/* at the end of the iteration */
+	struct list services;
+	struct pool sessions;
+	struct udp_session **buckets;
+	unsigned bucket_count;		/* a power of two */
+	unsigned session_count;
+	uint64_t serial;
+	uint64_t seed;
+	bool is_draining;
+};
+
+/* udp_session.c */
+int sessions_init(struct udp_server *s);
+/* All end. */
+void sessions_fini(struct udp_server *s);
+/* The session of that path, begun if need be.  NULL: dropped, *ret_why says for which reason. */
+struct udp_session *session_get(struct udp_service *svc, const struct udp_path *path, enum udp_drop *ret_why);
+void session_end(struct udp_session *ss, enum udp_end why);
+/* Something came from either side. */
+static inline void session_touch(struct udp_session *ss)
+{
+	ss->last_ms = ss->service->server->opt.loop->now_ms;
+}
+/* Queues a message to the client, if the amplification limit lets it. */
+void session_reply(struct udp_session *ss, const struct udp_message *m, bool is_copied);
+
+/* udp_proxy.c: `count` messages of one session, all in the receiver's memory. */
+void proxy_forward(struct udp_session *ss, const struct udp_message *m, unsigned count);
+/* Lets go of the server. */
+void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome);
+
+/* udp_one_way.c */
+void one_way_forward(struct udp_service *svc, const struct udp_message *m);
+void one_way_close(struct udp_service *svc);
+
+/* udp_server.c: what is queued leaves at the end of the iteration. */
+void server_flush_later(struct udp_server *s);
+
+static inline void count_drop(struct udp_server *s, enum udp_drop why, unsigned datagrams)
+{
+	s->stats->dropped[why] += datagrams;
+}
+
+#endif
