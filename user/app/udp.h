@@ -71,6 +71,8 @@ void udp_server_stop_reading(struct udp_server *s);
 void udp_server_read_out(struct udp_server *s);
 /* No new sessions; those that owe nobody a reply end now, others when it has come, or by their timeouts. */
 void udp_server_drain(struct udp_server *s);
+/* Every session ends now. */
+void udp_server_end_all(struct udp_server *s);
 /* NULL: none. */
 unsigned udp_server_session_count(const struct udp_server *s);
 

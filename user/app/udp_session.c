@@ -249,6 +249,11 @@ void udp_server_drain(struct udp_server *s)
 	end_all(s, true);
 }
 
+void udp_server_end_all(struct udp_server *s)
+{
+	end_all(s, false);
+}
+
 static void free_put_off(struct udp_server *s)
 {
 	/* Those that end here would be freed by a loop that turns no more. */

@@ -10,7 +10,7 @@
 #include "net/fd_pass.h"
 #include "proc/worker_internal.h"
 
-/* For servers to answer what came last. */
+/* For servers to answer what came last: their silence shall not hold up the end. */
 #define LAST_REPLIES_MS 500u
 
 static void on_begun(void *owner)
@@ -31,7 +31,12 @@ static void on_ended(void *owner, const struct udp_ended *e)
 
 static void on_last_timer(struct timer *t)
 {
-	loop_stop(&container_of(t, struct worker, udp_timer)->loop);
+	struct worker *w = container_of(t, struct worker, udp_timer);
+
+	udp_server_end_all(w->udp);
+	if (w->is_udp_over)
+		loop_stop(&w->loop);
+	worker_stop_if_empty(w);
 }
 
 static bool is_steered(const struct worker *w)
@@ -112,6 +117,16 @@ void worker_leave_udp(struct worker *w, const struct leave_order *order)
 			udp_server_refuse(w->udp, i);
 }
 
+/* False: none is owed. */
+static bool await_last_replies(struct worker *w)
+{
+	udp_server_drain(w->udp);
+	if (udp_server_session_count(w->udp) == 0)
+		return false;
+	loop_timer_start(&w->loop, &w->udp_timer, LAST_REPLIES_MS);
+	return true;
+}
+
 void worker_drain_udp(struct worker *w)
 {
 	if (!w->udp)
@@ -119,7 +134,7 @@ void worker_drain_udp(struct worker *w)
 	/* What came before the stop is served. */
 	if (w->has_slot || is_steered(w))
 		udp_server_read_out(w->udp);
-	udp_server_drain(w->udp);
+	await_last_replies(w);
 }
 
 static void retire(struct worker *w)
@@ -143,22 +158,13 @@ bool worker_is_udp_done(struct worker *w)
 	return false;
 }
 
-static bool has_last_replies(struct worker *w)
-{
-	udp_server_drain(w->udp);
-	if (udp_server_session_count(w->udp) == 0)
-		return false;
-	loop_timer_start(&w->loop, &w->udp_timer, LAST_REPLIES_MS);
-	return true;
-}
-
 bool worker_end_udp(struct worker *w)
 {
 	if (!w->udp || w->is_draining || !is_steered(w))
 		return false;
 	w->is_udp_over = true;
 	if (w->udp_state == UDP_RETIRED)
-		return has_last_replies(w);
+		return await_last_replies(w);
 	retire(w);
 	return w->udp_state == UDP_RETIRING;
 }
@@ -170,7 +176,7 @@ void worker_on_udp_retired(struct worker *w)
 	w->udp_state = UDP_RETIRED;
 	/* The last that the kernel put here; it puts no more. */
 	udp_server_read_out(w->udp);
-	if (w->is_udp_over && !has_last_replies(w))
+	if (w->is_udp_over && !await_last_replies(w))
 		loop_stop(&w->loop);
 	worker_stop_if_empty(w);
 }
