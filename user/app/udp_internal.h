@@ -43,6 +43,7 @@ struct udp_session {
 	uint64_t replies, owed;		/* datagrams from servers; those that still are to come, when that is known */
 	bool is_claimed;		/* lease */
 	bool is_unanswered;		/* since the last datagram of the client nothing came from the server */
+	uint8_t singles;		/* reads in a row that found one datagram, up to SINGLES_MAX */
 	bool was_refused;		/* the last thing heard of a server was an ICMP error */
 	bool is_verified;		/* no amplification limit */
 	char text[UPSTREAM_ADDRESS_TEXT];	/* of the last server; "" none */

@@ -12,6 +12,8 @@
 #define TRIES 3
 /* Messages taken from one server before others have their turn. */
 #define REPLY_BATCH 16
+/* After so many single ones a batch is tried: a server that sends many is read in batches, one that answers is not. */
+#define SINGLES_MAX 16
 
 void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome)
 {
@@ -78,9 +80,13 @@ static void on_ready(struct io *io, uint32_t events)
 {
 	struct udp_session *ss = container_of(io, struct udp_session, io);
 	struct udp_server *s = ss->service->server;
-	/* One that answers each datagram with one has seldom more than one waiting. */
-	int n = udp_receive(&s->receiver, io->fd, REPLY_BATCH);
+	bool is_batch = ss->singles >= SINGLES_MAX;
+	int n = is_batch ? udp_receive(&s->receiver, io->fd, REPLY_BATCH) : udp_receive_one(&s->receiver, io->fd);
 
+	if (!is_batch)
+		ss->singles++;
+	else if (n <= 1)
+		ss->singles = 0;
 	if (n > 0)
 		take_replies(ss, s->receiver.messages, (unsigned)n);
 	else if (n < 0)

@@ -117,6 +117,22 @@ int udp_receive(struct udp_receiver *r, int fd, unsigned max)
 	return n;
 }
 
+int udp_receive_one(struct udp_receiver *r, int fd)
+{
+	struct udp_message *m = &r->messages[0];
+	ssize_t n;
+
+	do
+		n = recv(fd, m->data, UDP_MESSAGE_MAX, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	m->len = (size_t)n;
+	m->segment = 0;
+	m->is_truncated = false;
+	return 1;
+}
+
 void udp_add_segment(struct msghdr *h, union udp_control *control, unsigned segment)
 {
 	uint16_t size = (uint16_t)segment;

