@@ -129,7 +129,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 		config_fault(f, 0, 0,
 			     "no address to listen on: expected at least one section "
 			     "such as listen \"127.0.0.1:8080\" { }");
-	if (c->site_count == 0 && c->listen_count > 0)
+	if (c->site_count == 0 && (c->listen_count > 0 || c->udp_listen_count == 0))
 		config_fault(f, 0, 0,
 			     "no site: expected at least one section such as "
 			     "site \"*\" { route \"/\" { files = \"/srv/www\" } }");
