@@ -78,6 +78,7 @@ BIN       := $(B)/sluice
 
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
+UNIT_LDFLAGS_test_udp_io := -Wl,--wrap=sendmmsg
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
