@@ -20,7 +20,6 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <netinet/udp.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -195,7 +194,6 @@ static const struct allowed_option {
 } allowed_options[] = {
 	{ FOR_ALL, IPPROTO_TCP, TCP_NODELAY },
 	{ FOR_ALL, SOL_SOCKET, SO_LINGER },
-	{ FOR_UDP, IPPROTO_UDP, UDP_GRO },
 	/* c-ares */
 	{ FOR_MONITOR, SOL_SOCKET, SO_SNDBUF },
 	{ FOR_MONITOR, SOL_SOCKET, SO_RCVBUF },
