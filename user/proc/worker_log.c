@@ -40,15 +40,12 @@ static void on_request_done(struct server *srv, const struct access_entry *e)
 void worker_log_udp(struct worker *w, const struct udp_ended *e)
 {
 	struct reply_origin origin = { .tries = 1 };
-	char host[SOCK_ADDR_TEXT];
-	const struct access_entry entry = {
+	struct access_entry entry = {
 		.method = "UDP",
 		.target = e->name,
-		.peer_host = span_str(sock_addr_print_host(e->client, host)),
 		.peer_port = sock_addr_port(e->client),
 		.bytes_sent = e->bytes_out,
 		.body_sent = e->bytes_out,
-		.wall_ns = clock_wall_ns(),
 		.duration_us = e->duration_ms * 1000,
 		.reason = e->reason,
 		.slot = w->opt->slot,
@@ -56,9 +53,12 @@ void worker_log_udp(struct worker *w, const struct udp_ended *e)
 		.request_number = e->in,
 		.origin = &origin,
 	};
+	char host[SOCK_ADDR_TEXT];
 
 	if (w->opt->log_fd < 0)
 		return;
+	entry.peer_host = span_str(sock_addr_print_host(e->client, host));
+	entry.wall_ns = clock_wall_ns();
 	snprintf(origin.server, sizeof(origin.server), "%s", e->server);
 	on_request_done(&w->server, &entry);
 }
