@@ -22,7 +22,7 @@
 
 #define BATCH	    64
 #define SIZE_MAX_   2048
-#define PATIENCE_MS 200u
+#define PATIENCE_MS 1000u
 
 struct flow {
 	int fd;

@@ -366,6 +366,48 @@ static void udp__ends_with_its_replies(void **state)
 	close_fix(&f);
 }
 
+/* A socket that is used again has another port, and nothing of its last session. */
+static void udp__sockets_rest_and_come_back_clean(void **state)
+{
+	uint16_t ports[4];
+	int fd = -1;
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ .replies = 1 }, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		union sock_addr from;
+
+		say(&f, i, "q");
+		turn(&f);
+		from = take(&f, 0, "q");
+		ports[i] = sock_addr_port(&from);
+		for (unsigned n = 0; n < i; n++)
+			assert_int_not_equal(ports[i], ports[n]);
+		if (i == 1)
+			assert_int_equal(first_session(&f)->link->io.fd, fd);
+		fd = first_session(&f)->link->io.fd;
+		/* One reply too many, there before the first one was read. */
+		answer(&f, 0, &from, "r");
+		answer(&f, 0, &from, "too many");
+		turn(&f);
+		assert_int_equal(f.ended, i + 1);
+		assert_hears(f.clients[i], "r");
+		assert_true(hears_nothing(f.clients[i]));
+		assert_int_equal(f.server->resting_count, 1);
+		/* And one to the port that it had: nobody has that now. */
+		answer(&f, 0, &from, "late");
+		container_of(f.server->resting[0].next, struct udp_link, node)->rests_since_ms = 0;
+	}
+	container_of(f.server->resting[0].next, struct udp_link, node)->rests_since_ms = f.up.loop.now_ms + 60000;
+	say(&f, 4, "q");
+	turn(&f);
+	take(&f, 0, "q");
+	/* It has not rested yet: the session got another one. */
+	assert_int_equal(f.server->resting_count, 1);
+	assert_int_not_equal(first_session(&f)->link->io.fd, fd);
+	close_fix(&f);
+}
+
 static void udp__silence_of_a_server_is_its_failure(void **state)
 {
 	struct udp_fix f;
@@ -489,6 +531,7 @@ int main(void)
 		cmocka_unit_test(udp__replies_go_to_whom_they_are_for),
 		cmocka_unit_test(udp__many_replies_come_in_batches),
 		cmocka_unit_test(udp__ends_with_its_replies),
+		cmocka_unit_test(udp__sockets_rest_and_come_back_clean),
 		cmocka_unit_test(udp__silence_of_a_server_is_its_failure),
 		cmocka_unit_test(udp__leaves_a_server_that_refuses),
 		cmocka_unit_test(udp__without_a_server_datagrams_are_counted),

@@ -5,6 +5,7 @@
  *   udp_server.c    life, reading from clients, what each datagram is for
  *   udp_session.c   the table of sessions: begin, end, timeouts, limits
  *   udp_proxy.c     the side of the servers
+ *   udp_link.c      sockets to them
  *   udp_one_way.c   datagrams without sessions
  */
 #ifndef SLUICE_APP_UDP_INTERNAL_H
@@ -29,10 +30,21 @@ struct udp_service {
 	unsigned peer_count;
 };
 
+/* A connected socket to a server, which one session has for itself, or none: it rests until another may have it. */
+struct udp_link {
+	struct io io;
+	struct list node;		/* resting, the longest first */
+	struct job job;			/* of freeing */
+	struct udp_server *server;
+	struct udp_session *session;	/* NULL: rests */
+	bool is_v6;
+	uint64_t rests_since_ms;
+};
+
 struct udp_session {
 	struct udp_session *next;	/* in its bucket */
 	struct udp_service *service;
-	struct io io;			/* to the server; fd -1: none */
+	struct udp_link *link;		/* to the server; NULL: none */
 	struct timer timer;
 	struct job job;			/* of freeing */
 	struct udp_path path;
@@ -56,7 +68,9 @@ struct udp_server {
 	struct udp_sender sender;
 	struct job flush;		/* at the end of the iteration */
 	struct list services;
-	struct pool sessions;
+	struct pool sessions, links;
+	struct list resting[2];		/* links, IPv4 and IPv6 */
+	unsigned resting_count;
 	struct udp_session **buckets;
 	unsigned bucket_count;		/* a power of two */
 	unsigned session_count;
@@ -80,10 +94,23 @@ static inline void session_touch(struct udp_session *ss)
 /* Queues a message to the client, if the amplification limit lets it. */
 void session_reply(struct udp_session *ss, const struct udp_message *m, bool is_copied);
 
-/* udp_proxy.c: `count` messages of one session, all in the receiver's memory. */
+/* udp_link.c */
+void links_init(struct udp_server *s);
+/* All rest, and none is left. */
+void links_fini(struct udp_server *s);
+/* ss->link, connected to that address.  0 or -errno. */
+int link_open(struct udp_session *ss, const struct upstream_address *address);
+/* The job of a link. */
+void link_put(struct job *j);
+/* `is_quiet`: all that was expected has come, so nothing is on its way any more. */
+void link_close(struct udp_session *ss, bool is_quiet);
+
+/* udp_proxy.c: a link is readable, or has an error to tell. */
+void proxy_on_ready(struct udp_session *ss);
+/* `count` messages of one session, all in the receiver's memory. */
 void proxy_forward(struct udp_session *ss, const struct udp_message *m, unsigned count);
-/* Lets go of the server. */
-void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome);
+/* Lets go of the server; `is_quiet` as above. */
+void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome, bool is_quiet);
 
 /* udp_one_way.c */
 void one_way_forward(struct udp_service *svc, const struct udp_message *m);

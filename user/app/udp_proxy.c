@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The servers' side of a session: a connected socket of its own, so that what comes in is of that server and for that
- * client, and an ICMP error is known.  The socket is watched level-triggered: one receive a turn, none that finds nothing.
+ * The servers' side of a session: a connected socket of its own (udp_link.c), so that what comes in is of that server and
+ * for that client, and an ICMP error is known.
  */
-#include <unistd.h>
-
 #include "app/udp_internal.h"
 #include "base/err.h"
 
@@ -15,13 +13,9 @@
 /* After so many single ones a batch is tried: a server that sends many is read in batches, one that answers is not. */
 #define SINGLES_MAX 16
 
-void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome)
+void proxy_leave(struct udp_session *ss, enum upstream_outcome outcome, bool is_quiet)
 {
-	if (ss->io.fd >= 0) {
-		loop_forget(ss->service->server->opt.loop, &ss->io);
-		close(ss->io.fd);
-		ss->io.fd = -1;
-	}
+	link_close(ss, is_quiet);
 	if (ss->is_claimed)
 		upstream_unclaim(&ss->lease, outcome);
 	ss->is_claimed = false;
@@ -32,7 +26,7 @@ static void give_up_server(struct udp_session *ss)
 {
 	ss->service->server->stats->server_errors++;
 	ss->was_refused = true;
-	proxy_leave(ss, OUTCOME_FAILED);
+	proxy_leave(ss, OUTCOME_FAILED, false);
 }
 
 /* Replies ------------------------------------------------------------------------------------------------------------- */
@@ -76,41 +70,24 @@ static void take_replies(struct udp_session *ss, const struct udp_message *m, un
 	note_replies(ss, datagrams);
 }
 
-static void on_ready(struct io *io, uint32_t events)
+void proxy_on_ready(struct udp_session *ss)
 {
-	struct udp_session *ss = container_of(io, struct udp_session, io);
-	struct udp_server *s = ss->service->server;
+	struct udp_receiver *r = &ss->service->server->receiver;
 	bool is_batch = ss->singles >= SINGLES_MAX;
-	int n = is_batch ? udp_receive(&s->receiver, io->fd, REPLY_BATCH) : udp_receive_one(&s->receiver, io->fd);
+	int fd = ss->link->io.fd;
+	int n = is_batch ? udp_receive(r, fd, REPLY_BATCH) : udp_receive_one(r, fd);
 
 	if (!is_batch)
 		ss->singles++;
 	else if (n <= 1)
 		ss->singles = 0;
 	if (n > 0)
-		take_replies(ss, s->receiver.messages, (unsigned)n);
+		take_replies(ss, r->messages, (unsigned)n);
 	else if (n < 0)
 		give_up_server(ss);
 }
 
 /* Datagrams of the client --------------------------------------------------------------------------------------------- */
-
-static int open_socket(struct udp_session *ss, const struct upstream_address *address)
-{
-	struct loop *l = ss->service->server->opt.loop;
-	int fd = udp_sock_connect((const struct sockaddr *)&address->addr, address->len);
-	int err;
-
-	if (fd < 0)
-		return fd;
-	io_init(&ss->io, fd, on_ready);
-	err = loop_add(l, &ss->io, EPOLLIN, true);
-	if (!err)
-		return 0;
-	close(fd);
-	ss->io.fd = -1;
-	return err;
-}
 
 static bool is_own_fault(int err)
 {
@@ -124,16 +101,16 @@ static int find_server(struct udp_session *ss)
 	char text[UPSTREAM_ADDRESS_TEXT];
 	int err;
 
-	if (ss->io.fd >= 0)
+	if (ss->link)
 		return 0;
 	if (upstream_claim(ss->service->opt.upstream, &ss->lease, &address) < 0)
 		return 1 + UDP_DROP_NO_SERVER;
 	ss->is_claimed = true;
 	snprintf(ss->text, sizeof(ss->text), "%s", upstream_lease_address(&ss->lease, text));
-	err = open_socket(ss, &address);
+	err = link_open(ss, &address);
 	if (!err)
 		return 0;
-	proxy_leave(ss, is_own_fault(err) ? OUTCOME_NEUTRAL : OUTCOME_FAILED);
+	proxy_leave(ss, is_own_fault(err) ? OUTCOME_NEUTRAL : OUTCOME_FAILED, false);
 	return 1 + (is_own_fault(err) ? UDP_DROP_MEMORY : UDP_DROP_UNREACHABLE);
 }
 
@@ -166,7 +143,7 @@ static unsigned forward_some(struct udp_session *ss, const struct udp_message *m
 			continue;
 		if (why)
 			break;
-		sent = udp_send_connected(ss->io.fd, m, count, &err);
+		sent = udp_send_connected(ss->link->io.fd, m, count, &err);
 		note_sent(ss, m, sent);
 		if (sent)
 			return sent;

@@ -16,6 +16,7 @@
 int sessions_init(struct udp_server *s)
 {
 	pool_init(&s->sessions, sizeof(struct udp_session), SESSIONS_KEPT, 0);
+	links_init(s);
 	s->bucket_count = BUCKETS_MIN;
 	s->buckets = calloc(s->bucket_count, sizeof(struct udp_session *));
 	s->seed = random_u64();
@@ -138,7 +139,6 @@ static struct udp_session *begin(struct udp_service *svc, const struct udp_path 
 		.hash = hash,
 		.serial = ++s->serial,
 		.begun_ms = s->opt.loop->now_ms,
-		.io.fd = -1,
 		.is_verified = svc->opt.verified && cidr_set_has(svc->opt.verified, &path->peer),
 	};
 	s->buckets[hash & (s->bucket_count - 1)] = ss;
@@ -221,7 +221,7 @@ void session_end(struct udp_session *ss, enum udp_end why)
 #undef X
 	struct udp_server *s = ss->service->server;
 
-	proxy_leave(ss, outcome_of(ss, why));
+	proxy_leave(ss, outcome_of(ss, why), why == UDP_DONE);
 	loop_timer_stop(s->opt.loop, &ss->timer);
 	unlink_session(s, ss);
 	s->session_count--;
@@ -262,7 +262,7 @@ static void free_put_off(struct udp_server *s)
 	list_for_each_safe(node, next, &l->finals) {
 		struct job *j = container_of(node, struct job, node);
 
-		if (j->run != put_session)
+		if (j->run != put_session && j->run != link_put)
 			continue;
 		list_remove(node);
 		j->run(j);
@@ -274,10 +274,12 @@ void sessions_fini(struct udp_server *s)
 	if (!s->buckets)
 		return;
 	end_all(s, false);
+	links_fini(s);
 	free_put_off(s);
 	free(s->buckets);
 	s->buckets = NULL;
 	pool_fini(&s->sessions);
+	pool_fini(&s->links);
 }
 
 /* Replies ------------------------------------------------------------------------------------------------------------- */

@@ -10,7 +10,9 @@
 
 #include "net/udp_io_impl.h"
 
-#define MEMORY_SIZE ((size_t)UDP_BATCH * UDP_MESSAGE_MAX)
+/* Not a power of two: the beginnings of all messages would share a few sets of the caches. */
+#define STRIDE	    (UDP_MESSAGE_MAX + 19 * 64)
+#define MEMORY_SIZE ((size_t)UDP_BATCH * STRIDE)
 
 /* What recvmmsg() works on, side by side with the messages. */
 struct receive_slot {
@@ -41,7 +43,7 @@ int udp_receiver_init(struct udp_receiver *r)
 		struct receive_slot *s = &m->slots[i];
 		struct msghdr *h = &m->headers[i].msg_hdr;
 
-		r->messages[i].data = data + (size_t)i * UDP_MESSAGE_MAX;
+		r->messages[i].data = data + (size_t)i * STRIDE;
 		s->iov = (struct iovec){ r->messages[i].data, UDP_MESSAGE_MAX };
 		*h = (struct msghdr){ .msg_name = &s->peer, .msg_iov = &s->iov, .msg_iovlen = 1, .msg_control = &s->control };
 	}

@@ -11,7 +11,7 @@
 
 #include "net/sock.h"
 
-#define UDP_BATCH	32
+#define UDP_BATCH	64
 #define UDP_MESSAGE_MAX 65536u
 
 /* Who sent it, and which of our addresses to: replies go back the same way. */

@@ -6,6 +6,9 @@
 #include <netinet/udp.h>
 #include <unistd.h>
 
+/* More than one reads before it has ended, unless something is wrong. */
+#define EMPTY_TRIES 1024
+
 static int set_int(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
@@ -68,6 +71,28 @@ int udp_sock_bind(const union sock_addr *addr, const struct udp_sock_options *op
 	}
 	close(fd);
 	return r;
+}
+
+int udp_sock_disconnect(int fd)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	return connect(fd, &none, sizeof(none)) ? -errno : 0;
+}
+
+bool udp_sock_empty(int fd)
+{
+	char byte;
+
+	for (unsigned i = 0; i < EMPTY_TRIES; i++)
+		if (recv(fd, &byte, 1, 0) < 0 && errno == EAGAIN)
+			return true;
+	return false;
+}
+
+int udp_sock_reconnect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return connect(fd, addr, len) ? -errno : 0;
 }
 
 int udp_sock_connect(const struct sockaddr *addr, socklen_t len)

@@ -20,6 +20,15 @@ int udp_sock_bind(const union sock_addr *addr, const struct udp_sock_options *op
 int udp_sock_change(int fd, const struct udp_sock_options *opt);
 /* Non-blocking, close-on-exec, connected: only that server's datagrams come in, and its ICMP errors are seen. */
 int udp_sock_connect(const struct sockaddr *addr, socklen_t len);
+/*
+ * Such a socket as if it were new: nobody reaches it until it is connected again, which gives it another port.  What has
+ * been received stays in it.  0 or -errno.
+ */
+int udp_sock_disconnect(int fd);
+/* 0 or -errno. */
+int udp_sock_reconnect(int fd, const struct sockaddr *addr, socklen_t len);
+/* Throws away what it has received, pending errors too.  False: there is no end of it. */
+bool udp_sock_empty(int fd);
 bool sock_addr_is_wildcard(const union sock_addr *a);
 
 #endif
