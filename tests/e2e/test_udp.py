@@ -324,7 +324,9 @@ def test_address_that_goes_and_comes():
             with udp_client(("127.0.0.1", port)) as c, udp_client(("127.0.0.1", port)) as d:
                 session = ask(c, b"x").split()[0]
                 write_config(s, s.text.replace(listen, ""))
-                reload(s)
+                report = reload(s)
+                assert report["listen"]["removed"] == ["127.0.0.1:%d (UDP)" % port], report
+                assert report["udp"]["draining"] == 1, report
                 # What was there goes on, and nobody new comes.
                 assert ask(c, b"y").split()[0] == session
                 d.settimeout(0.2)

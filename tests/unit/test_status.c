@@ -515,6 +515,19 @@ static void status__prints_what_another_version_sends(void **state)
 	}
 }
 
+static void assert_udp_line(const json_t *status)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	status_print(status, out);
+	fclose(out);
+	assert_non_null(strstr(text, "\nudp      [::1]:53 (steered) - 7 sessions, 15 datagrams in, 0 out\n"));
+	free(text);
+}
+
 static void status__json_shows_udp(void **state)
 {
 	struct udp_listener listener = {.is_steered = true};
@@ -548,6 +561,7 @@ static void status__json_shows_udp(void **state)
 	assert_int_equal(number_at(json_object_get(l, "verdicts"), "short_header"), 2);
 	u = json_object_get(json_array_get(json_object_get(s, "workers"), 1), "udp");
 	assert_int_equal(number_at(u, "in"), 5);
+	assert_udp_line(s);
 	json_decref(s);
 }
 

@@ -86,6 +86,8 @@ void sessions_fini(struct udp_server *s);
 /* The session of that path, begun if need be.  NULL: dropped, *ret_why says for which reason. */
 struct udp_session *session_get(struct udp_service *svc, const struct udp_path *path, enum udp_drop *ret_why);
 void session_end(struct udp_session *ss, enum udp_end why);
+/* For BALANCE_HASH: equal for one client's address, whatever its port. */
+uint64_t udp_client_key(const union sock_addr *client);
 /* Something came from either side. */
 static inline void session_touch(struct udp_session *ss)
 {

@@ -76,7 +76,7 @@ void one_way_forward(struct udp_service *svc, const struct udp_message *m)
 {
 	struct udp_server *s = svc->server;
 	unsigned datagrams = udp_message_count(m);
-	struct upstream_lease lease = { .key = s->stats->in };
+	struct upstream_lease lease = { .key = udp_client_key(&m->path.peer) };
 	struct upstream_address address;
 	enum udp_drop why = UDP_DROP_NO_SERVER;
 

@@ -47,6 +47,13 @@ static uint64_t hash_path(const struct udp_service *svc, const struct udp_path *
 				    seed + p->peer.v6.sin6_port * 0x9e3779b97f4a7c15u);
 }
 
+uint64_t udp_client_key(const union sock_addr *client)
+{
+	if (client->any.sa_family == AF_INET)
+		return XXH3_64bits(&client->v4.sin_addr, sizeof(client->v4.sin_addr));
+	return XXH3_64bits(&client->v6.sin6_addr, sizeof(client->v6.sin6_addr));
+}
+
 static bool is_same_host(const union sock_addr *a, const union sock_addr *b)
 {
 	if (a->any.sa_family != b->any.sa_family)
@@ -143,7 +150,7 @@ static struct udp_session *begin(struct udp_service *svc, const struct udp_path 
 	};
 	s->buckets[hash & (s->bucket_count - 1)] = ss;
 	upstream_lease_init(&ss->lease);
-	ss->lease.key = XXH3_64bits(&path->peer, sock_addr_len(&path->peer));
+	ss->lease.key = udp_client_key(&path->peer);
 	job_init(&ss->job, put_session);
 	timer_init(&ss->timer, on_timer);
 	loop_timer_start(s->opt.loop, &ss->timer, svc->opt.timeout_ms);
