@@ -50,8 +50,6 @@ void worker_leave(struct worker *w, const struct leave_order *order);
 /* worker_udp.c */
 int worker_start_udp(struct worker *w);
 void worker_stop_udp(struct worker *w);
-/* The slot is another's: sockets that it has too are read no more. */
-void worker_rest_udp(struct worker *w);
 void worker_leave_udp(struct worker *w, const struct leave_order *order);
 /* The server stops. */
 void worker_drain_udp(struct worker *w);

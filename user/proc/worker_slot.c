@@ -76,7 +76,6 @@ static void lose_slot(struct worker *w)
 		return;
 	w->has_slot = false;
 	acceptor_stop(&w->acceptor);
-	worker_rest_udp(w);
 	w->own_line = (struct steer_slot){ .live = w->server.session_count + udp_server_session_count(w->udp) };
 	w->line = &w->own_line;
 	w->acceptor.slot = w->line;

@@ -104,14 +104,11 @@ void worker_stop_udp(struct worker *w)
 	udp_server_free(udp);
 }
 
-void worker_rest_udp(struct worker *w)
-{
-	if (w->udp && !is_steered(w))
-		udp_server_stop_reading(w->udp);
-}
-
 void worker_leave_udp(struct worker *w, const struct leave_order *order)
 {
+	/* Without steering the heir reads the same sockets; those of a slot that is gone nobody else does. */
+	if (w->udp && !is_steered(w) && order->is_slot_kept)
+		udp_server_stop_reading(w->udp);
 	for (unsigned i = 0; w->udp && i < MIN(w->opt->udp_listener_count, (unsigned)LEAVE_LISTENERS_MAX); i++)
 		if (order->is_udp_gone[i])
 			udp_server_refuse(w->udp, i);
