@@ -101,7 +101,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-proxy bench-udp bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-load bench-sim bench-steer bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -152,6 +152,13 @@ bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS
 
 bench-udp: $(BIN) $(BENCH) ## the UDP proxy beside nginx's stream module: datagrams per CPU second (ARGS=--help)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx_udp.py --tools $(B)/tests/bench $(ARGS)
+
+bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
+	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)
+
+bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and others send or read a byte a second (QUICK=1 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/slow_clients.py --tools $(B)/tests/bench \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/upstream_conns.py --tools $(B)/tests/bench \

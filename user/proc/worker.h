@@ -58,6 +58,8 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
+	struct limit_table *limits;	/* of clients; may have no memory */
+	struct limit_row limit_row;
 	struct stats_block *stats;	/* of this slot and generation */
 	const struct stats_block *all_stats;	/* of all slots of the generation */
 	unsigned worker_count;
