@@ -79,6 +79,7 @@ BIN       := $(B)/sluice
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
+UNIT_LDFLAGS_test_udp_io := -Wl,--wrap=sendmmsg
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
@@ -102,7 +103,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bpf-stats \
         soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -159,6 +160,9 @@ bench-crash: $(BIN) $(BENCH) ## workers killed under load: who lost what, and do
 bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-udp: $(BIN) $(BENCH) ## the UDP proxy beside nginx's stream module: datagrams per CPU second (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx_udp.py --tools $(B)/tests/bench $(ARGS)
 
 bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
 	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)

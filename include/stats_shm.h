@@ -45,6 +45,48 @@
 enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };
 #undef X
 
+/* Why a UDP session ended; each in exactly one. */
+#define UDP_ENDS(X)                                                                                \
+	X(UDP_DONE, "done")		/* the expected number of replies has come */                  \
+	X(UDP_IDLE, "idle")		/* nothing came for the timeout, and the last had been answered */ \
+	X(UDP_NO_REPLY, "no_reply")	/* nothing came for the timeout, and the server owed a reply */ \
+	X(UDP_REFUSED, "refused")	/* as no_reply; the server had sent an ICMP error */           \
+	X(UDP_DRAIN, "drain")		/* the worker ended */
+
+/* Why a client's datagram got no further; each is echoed, forwarded, or in exactly one of these. */
+#define UDP_DROPS(X)                                                                               \
+	X(UDP_DROP_SESSIONS, "sessions")	/* `sessions` of this worker are open */               \
+	X(UDP_DROP_TOTAL, "sessions_total")	/* `sessions_total` of all workers */                  \
+	X(UDP_DROP_MEMORY, "memory")		/* none for a session, or no descriptor */             \
+	X(UDP_DROP_NO_SERVER, "no_server")	/* the upstream has none that is well */               \
+	X(UDP_DROP_UNREACHABLE, "unreachable")	/* every server that was tried refused it */           \
+	X(UDP_DROP_BUSY, "busy")		/* the socket to the server takes no more */           \
+	X(UDP_DROP_TRUNCATED, "truncated")	/* larger than a datagram can be */                    \
+	X(UDP_DROP_DRAIN, "drain")		/* a new flow while the server stops */
+
+#define X(id, text) id,
+enum udp_end { UDP_ENDS(X) UDP_END_COUNT };
+enum udp_drop { UDP_DROPS(X) UDP_DROP_COUNT };
+#undef X
+
+/*
+ * Of listen_udp, in datagrams unless it says bytes.
+ * in = echoed + forwarded + all of dropped; echoed + replies = out + held_back + send_busy + send_failed.
+ */
+struct udp_stats {
+	uint64_t in, bytes_in;			/* from clients */
+	uint64_t echoed, forwarded;
+	uint64_t replies;			/* from servers */
+	uint64_t out, bytes_out;		/* to clients */
+	uint64_t held_back;			/* by the amplification limit */
+	uint64_t send_busy, send_failed;	/* the socket's buffer was full; any other error */
+	uint64_t joined, segmented;		/* came joined by the kernel (UDP_GRO); left so (UDP_SEGMENT) */
+	uint64_t sessions;			/* begun */
+	uint64_t server_errors;			/* ICMP errors of servers */
+	uint64_t ended[UDP_END_COUNT];
+	uint64_t dropped[UDP_DROP_COUNT];
+};
+
 struct stats_block {
 	uint64_t accepted;			/* connections */
 	uint64_t requests;			/* requests answered, whatever the status */
@@ -71,6 +113,8 @@ struct stats_block {
 	uint32_t state;				/* enum worker_state */
 	uint32_t confined;			/* CONFINED_... of the worker that runs */
 	uint32_t connections;			/* open at this worker, at the end of its last turn */
+	uint32_t udp_sessions;			/* open at this worker now */
+	struct udp_stats udp;
 	struct hist latency_us;			/* of answered requests: first byte read to reply complete */
 } __attribute__((aligned(64)));
 

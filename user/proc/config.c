@@ -84,6 +84,11 @@ void config_free(struct config *c)
 		return;
 	for (unsigned i = 0; i < c->listen_count; i++)
 		free(c->listens[i].text);
+	for (unsigned i = 0; i < c->udp_listen_count; i++) {
+		free(c->udp_listens[i].text);
+		free(c->udp_listens[i].mode);
+		free_list(c->udp_listens[i].verified, c->udp_listens[i].verified_count);
+	}
 	for (unsigned i = 0; i < c->site_count; i++)
 		free_site(&c->sites[i]);
 	for (unsigned i = 0; i < c->upstream_count; i++)
@@ -92,6 +97,7 @@ void config_free(struct config *c)
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
 	free(c->listens);
+	free(c->udp_listens);
 	free(c->sites);
 	free(c->upstreams);
 	free(c->log.access);

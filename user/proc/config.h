@@ -47,6 +47,22 @@ struct config_listen {
 	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
+struct config_listen_udp {
+	struct config_place place;
+	char *text;			/* as written */
+	union sock_addr addr;
+	char *mode;			/* "echo", or "proxy " and the name of an upstream */
+	bool is_one_way, has_gro, is_v6only;
+	uint64_t timeout;		/* ms */
+	unsigned replies;		/* 0: a session does not end by their number */
+	unsigned amplification;		/* bytes out for each byte in; 0: no limit */
+	char **verified;		/* "ADDR/BITS" or "ADDR": whom that limit is not for */
+	unsigned verified_count;
+	unsigned sessions, sessions_total;	/* of a worker at this address; of all at all, 0 = no limit */
+	unsigned flows;			/* that the kernel remembers */
+	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
+};
+
 enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
@@ -197,6 +213,8 @@ struct config {
 	struct config_cache cache;
 	struct config_listen *listens;
 	unsigned listen_count;
+	struct config_listen_udp *udp_listens;
+	unsigned udp_listen_count;
 	struct config_site *sites;
 	unsigned site_count;
 	struct config_upstream *upstreams;
@@ -207,6 +225,9 @@ struct config {
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */
 	unsigned resolver_count;
 };
+
+/* The upstream that the datagrams of an address go to; NULL: echo, or there is none of that name. */
+const struct config_upstream *config_udp_upstream(const struct config *c, const struct config_listen_udp *l);
 
 #define CONFIG_ERRORS_MAX 100
 

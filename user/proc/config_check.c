@@ -146,16 +146,17 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	for (unsigned i = 0; i < c->site_count; i++)
 		check_prefixes(f, &c->sites[i]);
 	build_check_proxies(f, cfg, c);
+	build_check_udp(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_rates(f, cfg, c);
 	check_steering(f, cfg, c);
 	if (config_has_gap(cfg))
 		return; /* what is missing may be what was left out */
-	if (c->listen_count == 0)
+	if (c->listen_count == 0 && c->udp_listen_count == 0)
 		config_fault(f, 0, 0,
 			     "no address to listen on: expected at least one section "
 			     "such as listen \"127.0.0.1:8080\" { }");
-	if (c->site_count == 0)
+	if (c->site_count == 0 && (c->listen_count > 0 || c->udp_listen_count == 0))
 		config_fault(f, 0, 0,
 			     "no site: expected at least one section such as "
 			     "site \"*\" { route \"/\" { files = \"/srv/www\" } }");

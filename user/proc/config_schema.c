@@ -138,6 +138,22 @@ static const struct config_key listen_keys[] = {
 	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
 };
 
+static const struct config_key listen_udp_keys[] = {
+	{"udp", TEXT(config_listen_udp, mode, NULL, config_check_udp, NULL)},
+	{"timeout", DURATION(config_listen_udp, timeout, CONFIG_MS, 10, DAY_MS, NULL, "60s")},
+	{"replies", COUNT(config_listen_udp, replies, 1, 65535, "off", "off")},
+	{"one_way", BOOL(config_listen_udp, is_one_way, "false")},
+	{"amplification", COUNT(config_listen_udp, amplification, 1, 65535, "off", "off")},
+	{"verified", LIST(config_listen_udp, verified, config_check_network, NULL)},
+	{"sessions", COUNT(config_listen_udp, sessions, 1, 1 << 20, NULL, "4096")},
+	{"sessions_total", COUNT(config_listen_udp, sessions_total, 1, 1 << 24, "off", "off")},
+	{"flows", COUNT(config_listen_udp, flows, 1024, 1 << 24, NULL, "65536")},
+	{"gro", BOOL(config_listen_udp, has_gro, "true")},
+	{"v6only", BOOL(config_listen_udp, is_v6only, "false")},
+	{"rcvbuf", SIZE(config_listen_udp, rcvbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"sndbuf", SIZE(config_listen_udp, sndbuf, 4 * KIB, GIB, "auto", "auto")},
+};
+
 static const struct config_key upstream_keys[] = {
 	{"balance", CHOICE(config_upstream, balance, balances, "least")},
 	{"hash", TEXT(config_upstream, hash, NULL, config_check_hash, NULL)},
@@ -273,6 +289,8 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_STEERING] = {"steering", KEYS(steering_keys)},
 	[CONFIG_LISTEN] = {"listen", .title = "\"ADDR:PORT\"", .title_word = "an address",
 			   KEYS(listen_keys)},
+	[CONFIG_LISTEN_UDP] = {"listen_udp", .title = "\"ADDR:PORT\"", .title_word = "an address",
+			       KEYS(listen_udp_keys)},
 	[CONFIG_UPSTREAM] = {"upstream", .title = "\"NAME\"", .title_word = "a name",
 			     KEYS(upstream_keys)},
 	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
@@ -319,6 +337,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_ROOT] = "at top level",
 		[CONFIG_STEERING] = "in steering",
 		[CONFIG_LISTEN] = "in listen",
+		[CONFIG_LISTEN_UDP] = "in listen_udp",
 		[CONFIG_UPSTREAM] = "in upstream",
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",

@@ -16,6 +16,7 @@ enum config_section_id {
 	CONFIG_ROOT,
 	CONFIG_STEERING,
 	CONFIG_LISTEN,
+	CONFIG_LISTEN_UDP,
 	CONFIG_UPSTREAM,
 	CONFIG_SERVER,
 	CONFIG_CHECK,
@@ -116,6 +117,7 @@ void config_check_host(const char *text, char *why, size_t size);
 void config_check_field_line(const char *text, char *why, size_t size);
 void config_check_field_name(const char *text, char *why, size_t size);
 void config_check_network(const char *text, char *why, size_t size);
+void config_check_udp(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
 
 #endif

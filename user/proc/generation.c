@@ -191,6 +191,8 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = open_inboxes(g, before);
 	if (!err)
 		err = generation_open_listeners(g, before);
+	if (!err)
+		err = generation_open_udp(g, before);
 	return err;
 }
 
@@ -259,6 +261,7 @@ int generation_new(struct master *m, const struct config *config, struct config 
 void generation_release(struct generation *g, const struct generation *heir, struct steer *steer)
 {
 	generation_release_listeners(g, heir, steer);
+	generation_close_udp_socks(g);
 	release_inboxes(g, heir);
 	release_steer(g, heir);
 	runtime_free(g->runtime);
@@ -271,6 +274,7 @@ void generation_free(struct generation *g)
 	list_remove(&g->node);
 	supervisor_fini(&g->workers);
 	supervisor_fini(&g->monitor);
+	generation_free_udp(g);
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);

@@ -157,6 +157,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 		goto fail;
 	err = runtime_open_proxy(rt);
 	if (!err)
+		err = runtime_open_udp(rt);
+	if (!err)
 		err = runtime_open_limits(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
@@ -176,6 +178,7 @@ void runtime_free(struct runtime *rt)
 		return;
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
+	runtime_close_udp(rt);
 	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)

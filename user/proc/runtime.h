@@ -24,6 +24,7 @@ struct runtime {
 	struct upstream **upstreams;	/* in the order of the configuration */
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
+	struct cidr_set *verified;	/* of each listen_udp */
 	struct cidr_set trusted, exempt;
 	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
 	unsigned rate_count;

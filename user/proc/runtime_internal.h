@@ -12,6 +12,9 @@
 int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
+/* runtime_udp.c: whom no amplification limit is for.  0 or -errno. */
+int runtime_open_udp(struct runtime *rt);
+void runtime_close_udp(struct runtime *rt);
 /* runtime_limits.c: before the routes; 0 or -errno. */
 int runtime_open_limits(struct runtime *rt);
 void runtime_close_limits(struct runtime *rt);

@@ -41,10 +41,11 @@ static const struct field counters[] = {
 	COUNTER(rate_limited),
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
+	COUNTER(udp),
 };
 
 /* 32 bits each. */
-static const struct field states[] = { STATE(pid), STATE(generation), STATE(state), STATE(connections) };
+static const struct field states[] = { STATE(pid), STATE(generation), STATE(state), STATE(connections), STATE(udp_sessions) };
 
 static void add(struct stats_block *to, const struct field *f, const char *block, size_t offset, unsigned count)
 {
