@@ -39,7 +39,9 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle
+# Has no .pc file.
+WSLAY_LIBS := -lwslay
 
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
@@ -50,13 +52,14 @@ LACKING    := $(if $(IS_BUILD),$(shell \
                         command -v $$tool >/dev/null || echo $$tool; done; \
                 for lib in $(PKGS) libxxhash $(if $(IS_TEST),cmocka); do \
                         $(PKG) --exists $$lib 2>/dev/null || echo $$lib; done; \
+                echo '#include <wslay/wslay.h>' | $(CC) -E - >/dev/null 2>&1 || echo wslay; \
                 [ -n '$(LLHTTP_DIR)' ] || $(PKG) --atleast-version=9.2 libllhttp 2>/dev/null || echo 'llhttp>=9.2'))
 ifneq ($(LACKING),)
 $(error not installed: $(LACKING); run: sudo scripts/bootstrap$(if $(IS_TEST), test))
 endif
 
 DEP_CFLAGS := $(shell $(PKG) --cflags $(PKGS) 2>/dev/null) $(LLHTTP_CFLAGS)
-DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) -lm
+DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) $(WSLAY_LIBS) -lm
 
 OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
               -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \

@@ -12,7 +12,7 @@
  *
  * What a handler that relays needs besides: reply_pause_body stops the request's content from coming, reply_interim sends a
  * 1xx before the reply, reply_write_pipe and reply_splice_body move content through pipes, and reply_detach takes the
- * connection over once a 101 has been sent.
+ * connection over once a 101, or the head of an answer that only its connection ends, has been sent.
  */
 #ifndef SLUICE_HTTP_REPLY_H
 #define SLUICE_HTTP_REPLY_H
@@ -91,6 +91,7 @@ struct reply {
 	uint64_t sent;		/* bytes of head and content given to the socket so far */
 	bool is_relayed;	/* Date and Server are among the fields already, where they are wanted */
 	bool is_upgrade;	/* 101: the connection is to be detached */
+	bool is_until_close;	/* of unknown length, not chunked in 1.1 either; the connection may be detached */
 	bool wants_splice;	/* on_body_ready instead of on_body, while the content is sized and can be spliced */
 	bool wants_pause_note;	/* on_body_pause is to be called once the session has no more content at hand */
 	struct buf *request_trailers;	/* where those of chunked content go (parser.trailers); NULL: dropped */
@@ -174,7 +175,7 @@ static inline ssize_t reply_splice_body(struct reply *r, int pipe_fd, size_t len
 }
 
 /*
- * After reply_begin of a 101 with is_upgrade: as soon as the head is sent, `on_detached` gives the connection away, and
+ * After reply_begin of a 101 with is_upgrade, or with is_until_close: as soon as the head is sent, `on_detached` gives the connection away, and
  * what it returns is the context of `ops`; everything of the request is gone afterwards.  If the client is gone before,
  * on_abort of the handler comes instead.
  */

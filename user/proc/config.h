@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream.h"
+#include "app/websocket.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -47,7 +48,7 @@ struct config_listen {
 	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -66,17 +67,27 @@ struct config_proxy {
 	unsigned response_set_count, response_add_count, response_remove_count;
 };
 
+/* Of a route with `websocket`.  Times in ms. */
+struct config_websocket {
+	unsigned message, frame, queue;	/* bytes */
+	uint64_t ping, pong, close;	/* ping 0 = off */
+	enum websocket_publish publish;
+	char **origins;
+	unsigned origins_count;
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, or name of an upstream */
+	char *value;			/* folder, body, target, name of an upstream, "echo" or "channel:NAME" */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
 	unsigned index_count;
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
 	struct config_proxy proxy;
+	struct config_websocket websocket;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };

@@ -8,6 +8,7 @@
 
 #include "net/inherit.h"
 #include "net/steer.h"
+#include "proc/bus.h"
 #include "proc/ctl.h"
 #include "proc/generation.h"
 #include "proc/monitor.h"
@@ -34,6 +35,7 @@ struct master {
 	uint32_t last_number;
 	uint32_t *owners;		/* shared, one for each slot there can be: the generation whose worker has it */
 	struct stats_block *past;	/* of generations that are gone, one for each slot there can be */
+	struct bus bus;			/* between workers; open as soon as a configuration has a channel */
 	struct reload reload;
 	struct ctl *ctl;
 	struct ctl_request *stop_requests[CTL_CLIENT_MAX];	/* wait for the end */

@@ -96,6 +96,7 @@ void master_close(struct master *m)
 		generation_free(g);
 	}
 	m->current = NULL;
+	bus_close(&m->bus);
 	inherit_close(&m->inherited);
 	free(m->past);
 	if (m->owners)

@@ -52,6 +52,7 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
+	struct bus *bus;		/* NULL: no channel is configured */
 	struct stats_block *stats;	/* of this slot and generation */
 	uint32_t generation;
 	const uint32_t *owner;		/* shared: the generation whose worker has the slot */

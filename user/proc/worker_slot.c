@@ -107,6 +107,8 @@ static void take_rests(struct worker *w, const struct leave_order *order)
 
 void worker_leave(struct worker *w, const struct leave_order *order)
 {
+	uint64_t drain_ms;
+
 	/* Yet another generation: where connections go from now on. */
 	w->heir = order->heir;
 	if (w->is_leaving || w->is_draining)
@@ -122,7 +124,10 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	if (order->is_slot_kept)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
+	drain_ms = MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS);
+	loop_timer_start(&w->loop, &w->drain_timer, drain_ms);
+	/* They stay as long as they may; then they come back spread over time, as they would not at the limit. */
+	runtime_drain_websockets(w->opt->runtime, drain_ms / 2, drain_ms * 9 / 10);
 	server_leave(&w->server, give_to_heir, w);
 	worker_stop_if_empty(w);
 }
