@@ -100,6 +100,14 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 {
 	struct websocket_in *in = user;
 
+	/* wslay finishes what it has begun, a frame that was refused above too. */
+	if (in->fail_code)
+		return;
+	/* A status code has two bytes (RFC 6455 7.1.5); wslay takes one for none. */
+	if (m->opcode == WSLAY_CONNECTION_CLOSE && m->msg_length == 1) {
+		refuse(in, 1002, "");
+		return;
+	}
 	/* A pong goes out before the echo of what came behind its ping. */
 	if (wslay_event_want_write(ctx))
 		wslay_event_send(ctx);
