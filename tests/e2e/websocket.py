@@ -142,7 +142,7 @@ class Stream(Client):
                     assert not self.data, "the stream ends within an event: %r" % self.data
                     return None
             event, _, self.data = self.data.partition(b"\n\n")
-            kind, data = "message", []
+            kind, data = "message", None
             for line in event.split(b"\n"):
                 if line.startswith(b":"):
                     continue
@@ -150,8 +150,8 @@ class Stream(Client):
                 if name == b"event":
                     kind = value.decode()
                 elif name == b"data":
-                    data.append(value)
+                    data = value if data is None else data + b"\n" + value
                 else:
                     raise AssertionError("line %r" % line)
-            if data:
-                return kind, b"\n".join(data)
+            if data is not None:
+                return kind, data

@@ -9,21 +9,22 @@
 /* Between two portions of connections that are closed because the worker leaves. */
 #define DRAIN_STEP_MS 20u
 
-/* As many as it takes to be through in time, evenly. */
+/* As many as it takes to be through in time, evenly; few go one by one, at longer intervals. */
 static void on_drain_timer(struct timer *t)
 {
 	struct websockets *w = container_of(t, struct websockets, drain_timer);
 	uint64_t now = w->loop->now_ms;
-	uint64_t steps = now < w->drain_end_ms ? (w->drain_end_ms - now) / DRAIN_STEP_MS + 1 : 1;
-	unsigned count = (unsigned)((w->open_count + steps - 1) / steps);
+	uint64_t left_ms = now + DRAIN_STEP_MS < w->drain_end_ms ? w->drain_end_ms - now : DRAIN_STEP_MS;
+	uint64_t count = (w->open_count * DRAIN_STEP_MS + left_ms - 1) / left_ms;
+	uint64_t wait_ms = w->open_count ? MAX(left_ms / w->open_count, DRAIN_STEP_MS) : 0;
 
-	for (unsigned i = 0; i < count && !list_is_empty(&w->open); i++) {
+	for (uint64_t i = 0; i < count && !list_is_empty(&w->open); i++) {
 		struct websocket *ws = container_of(w->open.next, struct websocket, node);
 
 		websocket_close(ws, 1001, "going away", CLOSE_DRAIN);
 	}
 	if (w->open_count > 0)
-		loop_timer_start(w->loop, t, DRAIN_STEP_MS);
+		loop_timer_start(w->loop, t, wait_ms);
 }
 
 int websockets_new(struct websockets **ret_websockets)
