@@ -102,7 +102,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
         bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -131,6 +131,9 @@ bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (
 
 bench-idle: $(BIN) ## memory of an idle keep-alive connection
 	$(Q)SLUICE=$(BIN) python3 tests/bench/idle_memory.py $(ARGS)
+
+bench-channel: $(BIN) ## 10,000 subscribers of one channel: memory of each, time until all have a message
+	$(Q)SLUICE=$(BIN) python3 tests/bench/channel.py $(ARGS)
 
 bench-burst: $(BIN) ## 256 SYNs in one burst at workers that accept late (root)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/burst.py $(ARGS)
