@@ -107,6 +107,13 @@ static bool is_write_late(const struct websocket *ws)
 	return ws->is_blocked && ws->route->write_ms && ws->owner->loop->now_ms >= ws->since_ms + ws->route->write_ms;
 }
 
+static void time_out(struct websocket *ws, enum close_reason reason)
+{
+	ws->owner->stats->timeouts++;
+	ws->owner->block->timeouts++;
+	websocket_die(ws, reason);
+}
+
 static void on_timer(struct timer *t)
 {
 	struct websocket *ws = container_of(t, struct websocket, timer);
@@ -117,11 +124,9 @@ static void on_timer(struct timer *t)
 	} else if (ws->state != WEBSOCKET_OPEN) {
 		websocket_die(ws, (enum close_reason)ws->reason);
 	} else if (ws->is_pinged) {
-		ws->owner->stats->timeouts++;
-		websocket_die(ws, CLOSE_WEBSOCKET_SILENT);
+		time_out(ws, CLOSE_WEBSOCKET_SILENT);
 	} else if (is_write_late(ws)) {
-		ws->owner->stats->timeouts++;
-		websocket_die(ws, CLOSE_WRITE_TIMEOUT);
+		time_out(ws, CLOSE_WRITE_TIMEOUT);
 	} else {
 		ping(ws);
 	}
@@ -140,6 +145,7 @@ static void leave_open(struct websocket *ws, enum websocket_state state, enum cl
 		list_remove(&ws->waiter.node);
 		channel_unsubscribe(&ws->sub);
 		ws->since_ms = w->loop->now_ms;
+		ws->is_pinged = false;
 	}
 	ws->state = (uint8_t)state;
 	ws->reason = (uint8_t)reason;

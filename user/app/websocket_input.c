@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a client sends, read by wslay: frames, fragments, masks, reserved bits, UTF-8 and close codes are its business, and
- * so are pongs and the answer to a close frame.  Ours are the limits, and what a whole message is for.
+ * so are pongs and the answer to a close frame.  Ours are the limits, and what a whole message is for.  The content of messages is
+ * gathered here: wslay keeps a piece of memory for each fragment, a hundred bytes even for one.
  *
  * A context of wslay is 9 KB, so a connection has one only from the first byte of a message to its last.  wslay does not
  * tell whether it holds a part of a frame's header: the bytes are counted, and only when the last one belongs to a frame
@@ -59,11 +60,27 @@ static void on_frame(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
 	struct websocket_in *in = user;
 
 	in->used += head_len(frame->payload_length) + frame->payload_length;
-	if (wslay_is_ctrl_frame(frame->opcode))
+	in->is_control = wslay_is_ctrl_frame(frame->opcode);
+	if (in->is_control)
 		return;
 	in->is_in_message = !frame->fin;
+	if (frame->opcode != WSLAY_CONTINUATION_FRAME)
+		in->announced = 0;
+	in->announced += frame->payload_length;
 	if (frame->payload_length > in->ws->route->frame_max)
 		refuse(in, 1009, "frame too long");
+	else if (in->announced > in->ws->route->message_max)
+		refuse(in, 1009, "message too long");
+}
+
+static void on_chunk(wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *user)
+{
+	struct websocket_in *in = user;
+
+	if (in->fail_code || in->is_control || in->ws->state != WEBSOCKET_OPEN)
+		return;
+	if (!websocket_body_add(&in->body, span_of((const char *)chunk->data, chunk->data_length)))
+		refuse(in, 1011, "no memory");
 }
 
 static void publish(struct websocket_in *in, bool is_text, struct span data)
@@ -113,17 +130,19 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 		wslay_event_send(ctx);
 	if (in->ws->state != WEBSOCKET_OPEN || wslay_is_ctrl_frame(m->opcode))
 		return;
-	take_message(in, m->opcode == WSLAY_TEXT_FRAME, span_of((const char *)m->msg, m->msg_length));
+	take_message(in, m->opcode == WSLAY_TEXT_FRAME, span_of(in->body.bytes, in->body.len));
+	in->body.len = 0;
 }
 
 /* Lending ----------------------------------------------------------------------------------------------------- */
 
-static struct websocket_in *new_input(struct websockets *w)
+static struct websocket_in *new_input(void)
 {
 	const struct wslay_event_callbacks callbacks = {
 		.recv_callback = on_recv,
 		.send_callback = on_send,
 		.on_frame_recv_start_callback = on_frame,
+		.on_frame_recv_chunk_callback = on_chunk,
 		.on_msg_recv_callback = on_message,
 	};
 	struct websocket_in *in = calloc(1, sizeof(*in));
@@ -132,13 +151,14 @@ static struct websocket_in *new_input(struct websockets *w)
 		free(in);
 		return NULL;
 	}
+	wslay_event_config_set_no_buffering(in->ctx, 1);
 	list_init(&in->node);
-	in->owner = w;
 	return in;
 }
 
 static void free_input(struct websocket_in *in)
 {
+	websocket_body_drop(&in->body);
 	wslay_event_context_free(in->ctx);
 	free(in);
 }
@@ -152,12 +172,11 @@ static bool borrow(struct websocket *ws)
 		w->spare_count--;
 		ws->in = container_of(node, struct websocket_in, node);
 	} else {
-		ws->in = new_input(w);
+		ws->in = new_input();
 	}
 	if (!ws->in)
 		return false;
 	ws->in->ws = ws;
-	wslay_event_config_set_max_recv_msg_length(ws->in->ctx, ws->route->message_max);
 	return true;
 }
 
@@ -179,6 +198,7 @@ static void give_back_if_idle(struct websocket *ws)
 		websocket_drop_input(ws);
 		return;
 	}
+	websocket_body_drop(&in->body);
 	ws->in = NULL;
 	in->ws = NULL;
 	w->spare_count++;

@@ -26,15 +26,23 @@ enum websocket_state { WEBSOCKET_OPEN, WEBSOCKET_CLOSING, WEBSOCKET_ENDING, WEBS
 
 struct websocket;
 
-/* What wslay needs while a message is coming in; lent, and given back between two messages. */
+/* The content of a message as it comes, of malloc. */
+struct websocket_body {
+	size_t len, cap;
+	char *bytes;
+};
+
+/* What is needed while a message is coming in; lent, and given back between two messages. */
 struct websocket_in {
 	struct list node;		/* among the spare ones */
-	struct websockets *owner;
 	struct websocket *ws;
 	wslay_event_context_ptr ctx;
 	struct span unread;		/* what wslay has still to read */
 	uint64_t given, used;		/* bytes that wslay has read, and those of frames that have begun */
+	struct websocket_body body;	/* of the message at hand */
+	uint64_t announced;		/* bytes that its frames so far have in all */
 	bool is_in_message;		/* more fragments are to come */
+	bool is_control;		/* so is the frame at hand */
 	uint16_t fail_code;		/* the client is to be told this; 0: nothing */
 	const char *fail_text;
 };
@@ -94,6 +102,7 @@ struct websocket {
 
 struct websockets {
 	struct loop *loop;
+	struct stats_block *block;
 	struct stats_websocket *stats;
 	struct channel_hub *hub;
 	struct pool pool;
@@ -158,6 +167,9 @@ bool websocket_may_publish(const struct websocket_route *route, const union sock
 bool websocket_wants_stream(const struct request *req);
 
 /* websocket_post.c */
+/* False without memory. */
+bool websocket_body_add(struct websocket_body *b, struct span data);
+void websocket_body_drop(struct websocket_body *b);
 void websocket_on_post(const struct websocket_route *route, struct request *req, struct reply *reply);
 void websocket_on_body(struct request *req, struct reply *reply, struct span data, bool is_last);
 void websocket_on_post_abort(struct request *req, struct reply *reply);

@@ -13,9 +13,34 @@
 struct post {
 	const struct websocket_route *route;
 	bool is_text;
-	size_t len, cap;
-	char *bytes;
+	struct websocket_body body;
 };
+
+/* Doubled as it fills: what is only announced takes no memory. */
+bool websocket_body_add(struct websocket_body *b, struct span data)
+{
+	size_t needed = b->len + data.len;
+
+	if (needed > b->cap) {
+		size_t cap = MAX(needed, b->cap * 2);
+		char *bytes = realloc(b->bytes, cap);
+
+		if (!bytes)
+			return false;
+		b->bytes = bytes;
+		b->cap = cap;
+	}
+	if (data.len)
+		memcpy(b->bytes + b->len, data.ptr, data.len);
+	b->len = needed;
+	return true;
+}
+
+void websocket_body_drop(struct websocket_body *b)
+{
+	free(b->bytes);
+	*b = (struct websocket_body){ 0 };
+}
 
 static void free_post(struct reply *reply)
 {
@@ -23,7 +48,7 @@ static void free_post(struct reply *reply)
 
 	reply->ctx = NULL;
 	if (p)
-		free(p->bytes);
+		websocket_body_drop(&p->body);
 	free(p);
 }
 
@@ -48,12 +73,12 @@ static void publish(struct reply *reply)
 	struct stats_websocket *stats = route->owner->stats;
 	struct channel_message *m;
 
-	if (p->is_text && !utf8_is_valid(span_of(p->bytes, p->len))) {
+	if (p->is_text && !utf8_is_valid(span_of(p->body.bytes, p->body.len))) {
 		stats->refused++;
 		answer(reply, 400);
 		return;
 	}
-	m = channel_hub_is_busy(route->owner->hub) ? NULL : channel_message_new(p->is_text, p->bytes, p->len);
+	m = channel_hub_is_busy(route->owner->hub) ? NULL : channel_message_new(p->is_text, p->body.bytes, p->body.len);
 	if (!m || channel_publish(route->channel, m) < 0) {
 		stats->refused++;
 		answer(reply, 503);
@@ -63,31 +88,12 @@ static void publish(struct reply *reply)
 	answer(reply, 202);
 }
 
-static bool append(struct post *p, struct span data)
-{
-	size_t needed = p->len + data.len;
-
-	if (needed > p->cap) {
-		size_t cap = MAX(needed, p->cap * 2);
-		char *bytes = realloc(p->bytes, cap);
-
-		if (!bytes)
-			return false;
-		p->bytes = bytes;
-		p->cap = cap;
-	}
-	if (data.len)
-		memcpy(p->bytes + p->len, data.ptr, data.len);
-	p->len = needed;
-	return true;
-}
-
 void websocket_on_body(struct request *req, struct reply *reply, struct span data, bool is_last)
 {
 	/* Only a POST that was let in has a context; of anything else the content is dropped. */
 	if (!reply->ctx)
 		return;
-	if (!append(reply->ctx, data)) {
+	if (!websocket_body_add(&((struct post *)reply->ctx)->body, data)) {
 		answer(reply, 503);
 		return;
 	}

@@ -67,6 +67,7 @@ void websockets_start(struct websockets *w, struct loop *loop, struct stats_bloc
 		      const struct channel_link *link)
 {
 	w->loop = loop;
+	w->block = stats;
 	w->stats = &stats->websocket;
 	channel_hub_start(w->hub, loop, link);
 }

@@ -9,8 +9,6 @@
 
 #include "base/err.h"
 
-#define SEATS_MIN     16u
-#define SEATS_FACTOR  4u
 /* Read in one turn of the loop. */
 #define TURN_BYTES (256u * 1024)
 #define TURN_COUNT 256u
@@ -43,11 +41,22 @@ static size_t area_size(unsigned seat_count)
 	return sizeof(struct bus_area) + (size_t)seat_count * BUS_RING_SIZE;
 }
 
-int bus_open(struct bus *bus, unsigned worker_count)
+static void *map_area(unsigned seat_min, unsigned seat_max, unsigned *ret_count)
 {
-	unsigned count = MIN(MAX(worker_count * SEATS_FACTOR, SEATS_MIN), BUS_SEATS_MAX);
-	void *area = mmap(NULL, area_size(count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
+	void *area = MAP_FAILED;
+
+	for (unsigned count = seat_max; area == MAP_FAILED && count >= seat_min; count /= 2) {
+		*ret_count = count;
+		area = mmap(NULL, area_size(count), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	}
+	return area;
+}
+
+int bus_open(struct bus *bus, unsigned seat_min, unsigned seat_max)
+{
+	unsigned count = 0;
+	void *area = map_area(seat_min, MIN(seat_max, BUS_SEATS_MAX), &count);
 	int err;
 
 	if (area == MAP_FAILED)

@@ -21,7 +21,8 @@
 #include "base/span.h"
 #include "net/loop.h"
 
-#define BUS_SEATS_MAX 1024u
+/* Enough for all slots there can be, twice. */
+#define BUS_SEATS_MAX 512u
 /* Only what is written takes memory. */
 #define BUS_RING_SIZE (2u << 20)
 #define BUS_NAME_MAX  64u
@@ -35,8 +36,11 @@ struct bus {
 	int event_fd;
 };
 
-/* For `worker_count` workers and as many again of older generations, several times.  0 or -errno. */
-int bus_open(struct bus *bus, unsigned worker_count);
+/*
+ * With `seat_max` seats, or fewer where the system does not let so much be mapped, but not less than `seat_min`: later
+ * generations may have more workers, and the bus stays as it is.  0 or -errno.
+ */
+int bus_open(struct bus *bus, unsigned seat_min, unsigned seat_max);
 /* Harmless when not open. */
 void bus_close(struct bus *bus);
 static inline bool bus_is_open(const struct bus *bus)

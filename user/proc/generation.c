@@ -181,7 +181,7 @@ static int open_bus(const struct generation *g)
 
 	if (bus_is_open(&m->bus) || !runtime_has_channels(g->config))
 		return 0;
-	err = bus_open(&m->bus, g->worker_count);
+	err = bus_open(&m->bus, 2 * g->worker_count, BUS_SEATS_MAX);
 	if (err)
 		log_error("cannot open the channels between workers: %s", strerror(-err));
 	return err;
