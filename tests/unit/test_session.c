@@ -1038,6 +1038,27 @@ static void session__gives_its_connection_away(void **state)
 	assert_int_equal(f.server.session_count, 0);
 }
 
+/* A stream whose end is that of its connection: no chunks, though the client speaks 1.1. */
+static void session__gives_away_an_answer_without_length(void **state)
+{
+	client_say(&f, "GET /relay HTTP/1.1\r\nHost: a\r\n\r\n");
+	spin_ms(5);
+	relay.reply->is_until_close = true;
+	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
+	reply_detach(relay.reply, &detached_ops, &relay, on_detached);
+	run_until_replies(&f, 1);
+	spin_ms(5);
+	assert_non_null(strstr(f.got, "HTTP/1.1 200 OK\r\n"));
+	assert_non_null(strstr(f.got, "Connection: close\r\n\r\n"));
+	assert_null(strstr(f.got, "Transfer-Encoding"));
+	assert_int_equal(f.server.exchanges.used_count, 0);
+	relay.detached.close(relay.detached.handle, CLOSE_EVENT_STREAM, 5);
+	assert_int_equal(f.last_status, 200);
+	assert_string_equal(f.last_reason, "event_stream");
+	assert_int_equal(f.last_body_sent, 5);
+	assert_int_equal(f.server.session_count, 0);
+}
+
 static void session__may_be_closed_as_it_is_given_away(void **state)
 {
 	relay.closes_at_once = true;
@@ -1151,6 +1172,7 @@ int main(void)
 		TEST(session__sends_what_is_in_a_pipe),
 		TEST(session__finds_out_whether_a_client_is_still_there),
 		TEST(session__gives_its_connection_away),
+		TEST(session__gives_away_an_answer_without_length),
 		TEST(session__may_be_closed_as_it_is_given_away),
 		TEST(session__takes_its_connection_back_when_it_must),
 		TEST(session__passes_methods_it_has_not_heard_of),

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/utf8.h"
 
-#define MESSAGE_MAX 512
+#define MESSAGE_MAX 1200
 #define SOURCE_MAX  160 /* bytes of a source line that are shown */
 #define SOURCE_LEAD 60	/* of them before the caret, when the line is cut in front */
 

@@ -86,7 +86,7 @@ bool config_is_known(enum config_section_id section, struct span name);
 /* "at top level", "in listen". */
 const char *config_section_where(enum config_section_id section);
 
-#define CONFIG_HINT_TEXT 400
+#define CONFIG_HINT_TEXT 1000 /* of a section with many keys */
 /*
  * How to go on after an unknown name, to be put behind "unknown key 'x' in listen": "; did you mean
  * 'y'?",
