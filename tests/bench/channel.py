@@ -64,6 +64,7 @@ def main():
     parser.add_argument("--workers", type=int, default=max(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--messages", type=int, default=9)
     parser.add_argument("--size", type=int, default=100)
+    parser.add_argument("--log", action="store_true", help="with an access log, for which a connection keeps its request")
     options = parser.parse_args()
     try:
         if raise_descriptor_limit(options.subscribers + 200) < options.subscribers + 200:
@@ -72,7 +73,8 @@ def main():
         print("SKIP: %s" % why)
         sys.exit(77)
     routes = {"/news": {"websocket": "channel:news", "ping": "off"}}
-    with Server(routes=routes, workers=options.workers) as s:
+    log = {"access": "@DIR@/access.log"} if options.log else None
+    with Server(routes=routes, workers=options.workers, log=log) as s:
         pids = [w["pid"] for w in s.workers()]
         for w in subscribe(s, 200):  # every code path touched once
             w.close()

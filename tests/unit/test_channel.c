@@ -66,7 +66,7 @@ static void subscribe(struct fixture *f, struct reader *r, unsigned room)
 	memset(r, 0, sizeof(*r));
 	r->room = room;
 	r->dropped = -1;
-	channel_subscribe(f->channel, &r->sub, 100, &ops);
+	channel_subscribe(f->channel, &r->sub, 300, &ops);
 }
 
 static int publish_elsewhere(void *ctx, struct span name, bool is_text, struct span data)
@@ -190,7 +190,7 @@ static void channel__drops_who_is_too_far_behind(void **state)
 		publish(f, text);
 		turn(f);
 	}
-	/* 120 bytes wait for one, 60 for the other: the limit is 100. */
+	/* 120 bytes wait for one, 60 for the other, and 128 for each message: the limit is 300. */
 	turn(f);
 	assert_int_equal(slow.dropped, CHANNEL_DROP_SLOW);
 	assert_int_equal(other.dropped, -1);
@@ -218,6 +218,21 @@ static void channel__counts_only_who_is_blocked_as_slow(void **state)
 	assert_int_equal(r.count, 10);
 	assert_int_equal(r.dropped, -1);
 	channel_unsubscribe(&r.sub);
+}
+
+/* Messages without a byte take memory too. */
+static void channel__bounds_empty_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct reader slow;
+
+	subscribe(f, &slow, 0);
+	for (int i = 0; i < 4; i++) {
+		publish(f, "");
+		turn(f);
+		turn(f);
+	}
+	assert_int_equal(slow.dropped, CHANNEL_DROP_SLOW);
 }
 
 static void channel__tells_everybody_of_a_loss(void **state)
@@ -336,6 +351,7 @@ int main(void)
 		TEST(channel__keeps_what_a_blocked_one_has_not),
 		TEST(channel__drops_who_is_too_far_behind),
 		TEST(channel__counts_only_who_is_blocked_as_slow),
+		TEST(channel__bounds_empty_messages),
 		TEST(channel__tells_everybody_of_a_loss),
 		TEST(channel__bears_with_who_leaves_within_a_message),
 		TEST(channel__gives_nobody_what_did_not_go_out),

@@ -41,7 +41,7 @@ struct channel_message {
 	struct hold hold;
 	struct channel_message *next;	/* in the chain; a reference */
 	struct list ready, blocked;	/* subscribers that are here */
-	uint64_t end;			/* bytes of the channel up to and with this one */
+	uint64_t end;			/* what the channel has had up to and with this one: bytes, and 128 for each */
 	struct channel_text *text;	/* the same in another form, made when first wanted; NULL: not so far */
 	uint32_t len;
 	bool is_text;			/* valid UTF-8 */
@@ -80,7 +80,7 @@ struct channel_subscriber {
 	struct channel *channel;	/* NULL: not subscribed */
 	struct channel_message *at;	/* has got everything up to this one; NULL: about to be dropped */
 	const struct channel_subscriber_ops *ops;
-	uint32_t limit;			/* bytes that may wait for it */
+	uint32_t limit;			/* what may wait for it, likewise */
 	uint8_t drop;			/* enum channel_drop, while it is about to be */
 };
 

@@ -6,16 +6,10 @@
 
 #include "base/err.h"
 
-static void answer(struct reply *reply, unsigned status)
-{
-	reply_set_status(reply, status);
-	reply_status_page(reply, status);
-}
-
 static void refuse(const struct websocket_route *route, struct reply *reply, unsigned status)
 {
 	route->owner->stats->refused++;
-	answer(reply, status);
+	reply_status_page(reply, status);
 }
 
 /* RFC 9110 15.5.22: what else than a WebSocket may be had there is for the documentation to say. */
@@ -23,7 +17,7 @@ static void ask_for_upgrade(struct reply *reply)
 {
 	reply_add(reply, SPAN("Upgrade"), SPAN("websocket"));
 	reply_add(reply, SPAN("Sec-WebSocket-Version"), SPAN("13"));
-	answer(reply, 426);
+	reply_status_page(reply, 426);
 }
 
 static void open_socket(struct websocket_route *route, const struct request *req, struct reply *reply)
@@ -77,7 +71,7 @@ static void on_request(struct request *req, struct reply *reply, void *conf)
 	}
 	if (req->method != METHOD_GET && req->method != METHOD_HEAD) {
 		reply_add(reply, SPAN("Allow"), route->channel ? SPAN("GET, HEAD, POST") : SPAN("GET, HEAD"));
-		answer(reply, 405);
+		reply_status_page(reply, 405);
 		return;
 	}
 	if (!websocket_origin_allowed(route, req)) {
@@ -87,7 +81,7 @@ static void on_request(struct request *req, struct reply *reply, void *conf)
 	if (route->owner->is_draining) {
 		reply->must_close = true;
 		reply_add(reply, SPAN("Retry-After"), SPAN("1"));
-		answer(reply, 503);
+		reply_status_page(reply, 503);
 		return;
 	}
 	if (req->method == METHOD_GET && req->framing == BODY_NONE && req->has_upgrade &&

@@ -246,25 +246,22 @@ static bool gather(struct websocket *ws, struct batch *b)
 	return true;
 }
 
-/* The kernel took `n` bytes of it.  False: not all; the rest of the message that it took a part of is kept. */
-static bool settle_batch(struct websocket *ws, const struct batch *b, size_t n)
+/* The kernel took `n` bytes of it: the rest of a message that it took a part of is kept. */
+static void settle_batch(struct websocket *ws, const struct batch *b, size_t n)
 {
-	for (int i = 0; i < b->count; i++) {
+	for (int i = 0; i < b->count && n > 0; i++) {
 		size_t len = b->iov[i].iov_len;
 
-		if (n == 0)
-			return false;
 		channel_advance(&ws->sub);
 		ws->owner->stats->messages_out++;
 		if (n < len) {
 			ws->part = hold_get(b->holds[i]);
 			ws->part_bytes = (const char *)b->iov[i].iov_base + n;
 			ws->part_len = (uint32_t)(len - n);
-			return false;
+			return;
 		}
 		n -= len;
 	}
-	return true;
 }
 
 static enum channel_progress fail(struct websocket *ws, enum close_reason reason)

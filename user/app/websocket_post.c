@@ -57,11 +57,11 @@ static void answer(struct reply *reply, unsigned status)
 	free_post(reply);
 	if (status == 503)
 		reply_add(reply, SPAN("Retry-After"), SPAN("1"));
-	reply_set_status(reply, status);
 	if (status != 202) {
 		reply_status_page(reply, status);
 		return;
 	}
+	reply_set_status(reply, status);
 	reply_begin(reply, 0);
 	reply_end(reply);
 }

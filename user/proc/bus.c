@@ -293,8 +293,11 @@ int bus_listen(struct bus_port *port, bool is_listening)
 		return 0;
 	}
 	err = loop_add(port->loop, &port->io, EPOLLIN, false);
-	if (err)
+	if (err) {
+		port->is_listening = false;
+		__atomic_store_n(&seat->is_listening, 0, __ATOMIC_RELAXED);
 		return err;
+	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < port->bus->seat_count; i++)
 		go_to_head(&port->bus->area->seats[i], &port->places[i]);

@@ -9,6 +9,8 @@
 #include "proc/bus.h"
 #include "proc/runtime_internal.h"
 
+_Static_assert(CHANNEL_MESSAGE_MAX <= BUS_DATA_MAX && CHANNEL_NAME_MAX <= BUS_NAME_MAX, "every message fits the bus");
+
 struct websocket_bus {
 	struct bus_port port;
 	struct channel_hub *hub;
@@ -83,8 +85,11 @@ static void on_interest(void *ctx, bool has_subscribers)
 	struct websocket_bus *b = ctx;
 	int err = bus_listen(&b->port, has_subscribers);
 
-	if (err)
-		log_error("messages of other workers will not be heard: %s", strerror(-err));
+	if (!err)
+		return;
+	/* Better told than deaf: they come back. */
+	log_error("messages of other workers cannot be heard: %s", strerror(-err));
+	channel_hub_lost(b->hub);
 }
 
 static void on_message(void *owner, struct span name, bool is_text, struct span data)
