@@ -39,7 +39,7 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib
 # Has no .pc file.
 WSLAY_LIBS := -lwslay
 

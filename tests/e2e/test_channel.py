@@ -157,6 +157,24 @@ def test_who_may_publish():
                 assert c.request(path, "POST", body=b"x").status == status, (source, path)
 
 
+def test_deflate():
+    """Compressed once for those that want it, plain for the others."""
+    with server({"deflate": True}) as s:
+        packed = [WebSocket(s, "/news", offer="permessage-deflate") for _ in range(4)]
+        plain, r = spread(s, 4), Stream(s, "/news")
+        wait_for(lambda: stats(s)["connections"] == 9, "all are there")
+        for i in range(3):
+            body = b"message %d, " % i * 1000
+            assert post(s, body).status == 202
+            for w in packed + plain:
+                assert w.read() == (TEXT, body)
+            assert r.read() == ("message", body)
+        assert post(s, b"short").status == 202
+        assert [w.read() for w in packed + plain] == [(TEXT, b"short")] * 8
+        assert [w.deflated_count for w in packed + plain] == [3] * 4 + [0] * 4
+        close_all(packed + plain)
+
+
 def test_two_channels():
     with server(more={"/sport": {"websocket": "channel:sport", "publish": "any"}}) as s:
         news, sport = spread(s, 4), spread(s, 4, "/sport")
@@ -381,13 +399,13 @@ def test_stop():
 
 PAGE = """<!doctype html><title>t</title><script>
 const seen = [];
-function say(x) { seen.push(x); if (seen.length == 4) fetch("/report", {method: "POST", body: JSON.stringify(seen)}); }
+function say(x) { seen.push(x); if (seen.length == 5) fetch("/report", {method: "POST", body: JSON.stringify(seen)}); }
 const events = new EventSource("/news");
-events.onmessage = e => { say("event " + e.data); next(); };
+events.onmessage = e => { say("event " + e.data.trim()); next(); };
 events.onopen = () => {
   const w = new WebSocket("ws://" + location.host + "/news");
-  w.onopen = () => { say("open"); w.send("from the page"); };
-  w.onmessage = e => { say("message " + e.data); next(); };
+  w.onopen = () => { say("open"); w.send("from the page".padEnd(200)); say(w.extensions.slice(0, 18)); };
+  w.onmessage = e => { say("message " + e.data.trim()); next(); };
   w.onclose = e => { say("close " + e.code + " " + e.wasClean); };
   window.w = w;
 };
@@ -401,7 +419,7 @@ def test_chromium():
     if not browser:
         raise Skip("needs chromium")
     more = {"/": {"files": "@WWW@"}, "/report": {"websocket": "channel:report", "publish": "any"}}
-    with server(more=more) as s, WebSocket(s, "/report", timeout=60) as report:
+    with server({"deflate": True}, more=more) as s, WebSocket(s, "/report", timeout=60) as report:
         s.write("index.html", PAGE)
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                    "--user-data-dir=" + os.path.join(s.dir, "profile"), "--remote-debugging-port=0",
@@ -413,7 +431,8 @@ def test_chromium():
             # All of its processes are in the session that this test has started.
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()
-        assert sorted(seen) == ["close 1000 true", "event from the page", "message from the page", "open"], seen
+        assert sorted(seen) == ["close 1000 true", "event from the page", "message from the page", "open",
+                                "permessage-deflate"], seen
 
 
 NODE = """
@@ -421,7 +440,7 @@ const WebSocket = require(process.argv[1]);
 const w = new WebSocket(process.argv[2] + "/news"), other = new WebSocket(process.argv[2] + "/news");
 const got = [];
 let open = 0;
-function opened() { if (++open == 2) { w.ping("p"); w.send("text"); w.send(Buffer.from([0, 255])); } }
+function opened() { if (++open == 2) { w.ping("p"); w.send("text".repeat(100)); w.send(Buffer.from([0, 255])); } }
 w.on("open", opened); other.on("open", opened);
 w.on("pong", d => got.push("pong " + d));
 other.on("message", (d, binary) => { got.push((binary ? "binary " : "text ") + d.length);
@@ -437,10 +456,10 @@ def test_node_ws():
     node = shutil.which("node")
     if not node or not os.path.isdir(module):
         raise Skip("needs node and ws below build/node (npm install --prefix build/node ws)")
-    with server() as s:
+    with server({"deflate": True}) as s:
         command = [node, "-e", NODE, os.path.abspath(module), "ws://%s:%d" % s.address()]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, text=True)
-        assert sorted(json.loads(done.stdout)) == ["binary 2", "close 4002 enough", "pong p", "text 4"], done.stdout
+        assert sorted(json.loads(done.stdout)) == ["binary 2", "close 4002 enough", "pong p", "text 400"], done.stdout
 
 
 if __name__ == "__main__":

@@ -16,7 +16,19 @@ from harness import (
     request,
     wait_for,
 )
-from websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocket, accept_of, close_frame, frame, handshake
+from websocket import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    WebSocket,
+    accept_of,
+    close_frame,
+    deflated,
+    frame,
+    handshake,
+)
 
 LOG = {"access": "@DIR@/access.log", "format": "json", "flush": "5ms"}
 
@@ -439,6 +451,85 @@ def test_pong_timeout():
                 pass
 
 
+# --- permessage-deflate (RFC 7692) ---
+
+TAKEN = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+def test_deflate_offers():
+    with server({"deflate": True}) as s:
+        for offer, taken in [
+            ("permessage-deflate", TAKEN),
+            ("permessage-deflate; client_max_window_bits", TAKEN),
+            ("Permessage-Deflate ; server_no_context_takeover;client_no_context_takeover", TAKEN),
+            ("permessage-deflate; server_max_window_bits=12; client_max_window_bits=8", TAKEN + "; server_max_window_bits=12"),
+            ('permessage-deflate; server_max_window_bits="15"', TAKEN + "; server_max_window_bits=12"),
+            ("permessage-deflate; server_max_window_bits=10, permessage-deflate", TAKEN),
+            ("x-other, permessage-deflate; unknown, permessage-deflate", TAKEN),
+            ("permessage-deflate; server_max_window_bits=10", None),
+            ("permessage-deflate; server_max_window_bits", None),
+            ("permessage-deflate; server_max_window_bits=16", None),
+            ("permessage-deflate; client_max_window_bits=7", None),
+            ("permessage-deflate; server_no_context_takeover=1", None),
+            ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", None),
+            ("permessage-deflate; x", None),
+            ("permessage-deflate=1", None),
+            ("x-webkit-deflate-frame", None),
+        ]:
+            with WebSocket(s, offer=offer) as w:
+                assert w.response.get("Sec-WebSocket-Extensions") == taken, offer
+                w.send(frame(TEXT, "plain all the same"))
+                assert w.read() == (TEXT, b"plain all the same")
+                w.goodbye()
+
+
+def test_deflate():
+    with server({"deflate": True, "message": "100k", "frame": "100k"}) as s:
+        with WebSocket(s, offer="permessage-deflate") as w:
+            hello = bytes.fromhex("f248cdc9c90700")
+            for data in (
+                hello,  # these five are the RFC's own examples, 7.2.3
+                bytes.fromhex("00 05 00 fa ff 48 65 6c 6c 6f 00"),
+                bytes.fromhex("f348cdc9c9070000"),
+                bytes.fromhex("f2480500 0000ffff cac9c90700"),
+            ):
+                w.send(frame(TEXT, data, rsv=4))
+                assert w.read() == (TEXT, b"Hello"), data
+            w.send(frame(TEXT, hello[:3], rsv=4, fin=False) + frame(PING, b"p") + frame(0, hello[3:]))
+            assert w.read() == (PONG, b"p") and w.read() == (TEXT, b"Hello")
+            w.send(frame(BINARY, b"\0", rsv=4))
+            assert w.read() == (BINARY, b""), "an empty message"
+            assert w.deflated_count == 0, "short ones go as they are"
+            text = "κόσμε, the same again and again. ".encode() * 2500
+            for _ in range(3):
+                w.send(frame(TEXT, deflated(text), rsv=4))
+                assert w.read() == (TEXT, text)
+            assert w.deflated_count == 3
+            noise = os.urandom(60000)
+            w.send(frame(BINARY, deflated(noise), rsv=4) + frame(BINARY, noise))
+            assert w.read() == (BINARY, noise) and w.read() == (BINARY, noise)
+            assert w.deflated_count == 3, "what does not get smaller goes as it is"
+            w.goodbye()
+        before = stats(s)["failed"]
+        for data, code in [
+            (frame(TEXT, deflated(b"x" * 200000), rsv=4), 1009),
+            (frame(BINARY, deflated(b"\0" * (50 << 20)), rsv=4), 1009),
+            (frame(TEXT, deflated(b"\xff"), rsv=4), 1007),
+            (frame(BINARY, b"\xff" * 50, rsv=4), 1007),
+            (frame(BINARY, hello + b"\1\2\3 and more", rsv=4), 1007),
+            (frame(TEXT, b"a", fin=False) + frame(0, hello, rsv=4), 1002),
+            (frame(PING, b"", rsv=4), 1002),
+            (frame(TEXT, hello, rsv=6), 1002),
+        ]:
+            with WebSocket(s, offer="permessage-deflate") as w:
+                w.send(data)
+                got = w.read_close()[0]
+                assert got == code, "%s instead of %s for %r" % (got, code, data[:40])
+                w.at_end()
+        assert stats(s)["failed"] == before + 8
+        expect_failure(s, frame(TEXT, hello, rsv=4), 1002)
+
+
 # --- real clients ---
 
 
@@ -470,9 +561,10 @@ def test_python_websockets():
             await w.close(4001, "reason")
             assert w.close_code == 4001 and w.close_reason == "reason"
 
-    with server() as s:
-        asyncio.run(asyncio.wait_for(talk(s.address()), PATIENCE * 2))
-        wait_reason(s, "websocket")
+    for deflate in (False, True):
+        with server({"deflate": deflate}) as s:
+            asyncio.run(asyncio.wait_for(talk(s.address()), PATIENCE * 2))
+            wait_reason(s, "websocket")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import struct
+import zlib
 
 from harness import Client, parse_head
 
@@ -50,6 +51,14 @@ def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\1\2\3\4", length=None, f
     return head + payload
 
 
+def deflated(data, level=6, wbits=-15):
+    """As permessage-deflate sends it (RFC 7692 7.2.1)."""
+    z = zlib.compressobj(level, zlib.DEFLATED, wbits)
+    packed = z.compress(data) + z.flush(zlib.Z_SYNC_FLUSH)
+    assert packed.endswith(b"\0\0\xff\xff")
+    return packed[:-4]
+
+
 def close_frame(code=None, reason=b"", **kw):
     return frame(CLOSE, b"" if code is None else struct.pack(">H", code) + reason, **kw)
 
@@ -57,9 +66,11 @@ def close_frame(code=None, reason=b"", **kw):
 class WebSocket(Client):
     """After its handshake.  read() gives (opcode, payload); at the end of the stream None."""
 
-    def __init__(self, address, path="/", extra=(), timeout=None, rcvbuf=None, early=b"", source=None):
+    def __init__(self, address, path="/", extra=(), timeout=None, rcvbuf=None, early=b"", source=None, offer=None):
         super().__init__(address, timeout=timeout, rcvbuf=rcvbuf, source=source)
-        request, key = handshake(path, extra=extra)
+        self.deflated_count = 0
+        offers = ["Sec-WebSocket-Extensions: " + offer] if offer else []
+        request, key = handshake(path, extra=list(extra) + offers)
         self.send(request + early)
         while b"\r\n\r\n" not in self.data:
             assert self.fill(), "no answer to the handshake: %r" % self.data
@@ -69,6 +80,8 @@ class WebSocket(Client):
         assert self.response.get("Sec-WebSocket-Accept") == accept_of(key)
         assert self.response.get("Upgrade") == "websocket"
         assert self.response.tokens("Connection") == ["upgrade"]
+        self.has_deflate = self.response.get("Sec-WebSocket-Extensions") is not None
+        assert offer or not self.has_deflate, "an extension that nobody offered"
 
     def need(self, n):
         while len(self.data) < n:
@@ -81,7 +94,8 @@ class WebSocket(Client):
         if not self.need(2):
             return None
         first, n = self.data[0], self.data[1]
-        assert first & 0x70 == 0, "reserved bits from the server: %#x" % first
+        is_deflated = first & 0x40 and self.has_deflate and first & 15 < 8
+        assert first & 0x70 == (0x40 if is_deflated else 0), "reserved bits from the server: %#x" % first
         assert first & 0x80, "a fragment from the server"
         assert n & 0x80 == 0, "a masked frame from the server"
         at = 2
@@ -97,6 +111,10 @@ class WebSocket(Client):
             at = 10
         assert self.need(at + n)
         payload, self.data = self.data[at : at + n], self.data[at + n :]
+        if is_deflated:
+            # 4 KiB: what the server has promised, and no byte of an earlier message.
+            payload = zlib.decompressobj(-12).decompress(payload + b"\0\0\xff\xff")
+            self.deflated_count += 1
         if first & 15 >= 8:
             assert n < 126, "a long control frame from the server"
         if first & 15 == TEXT:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libFuzzer target: any bytes after a handshake, in pieces of any size, at an echo or as a subscriber that publishes to its
- * own channel.  Beyond not crashing: what comes back is frames that a client would take (no mask, no reserved bit, the
+ * own channel, with permessage-deflate or without.  Beyond not crashing: what comes back is frames that a client would take (no mask, no reserved bit, the
  * shortest form of each length, whole control frames), a close frame is the last of them, and nothing is left over.
  *
  * Input: a byte of options, then the bytes of the client.
@@ -51,7 +51,7 @@ static void on_ready(struct io *io, uint32_t events)
 static void init(void)
 {
 	struct websocket_options opt = {
-		.message_max = 300, .frame_max = 200, .queue_max = 1 << 20, .close_ms = 1000, .publish = WEBSOCKET_PUBLISH_ANY,
+		.has_deflate = true, .message_max = 300, .frame_max = 200, .queue_max = 1 << 20, .close_ms = 1000, .publish = WEBSOCKET_PUBLISH_ANY,
 	};
 
 	BUG_ON(loop_init(&loop) || websockets_new(&websockets));
@@ -69,14 +69,14 @@ static void receive(const struct client *c)
 		got_len += (size_t)n;
 }
 
-static void check_frames(void)
+static void check_frames(bool has_deflate)
 {
 	bool has_closed = false;
 	size_t at = 0, head, len;
 
 	while (at < got_len) {
 		BUG_ON(has_closed || got_len - at < 2);
-		BUG_ON((got[at] & 0xf0) != 0x80 || (got[at + 1] & 0x80));
+		BUG_ON((got[at] & 0xf0 & (has_deflate && !(got[at] & 8) ? 0xb0 : 0xf0)) != 0x80 || (got[at + 1] & 0x80));
 		head = got[at + 1] == 127 ? 10 : got[at + 1] == 126 ? 4 : 2;
 		BUG_ON(got_len - at < head);
 		len = got[at + 1] & 0x7f;
@@ -123,14 +123,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	piece = data[0] >> 2 ? data[0] >> 2 : size;
 	conn_open(&c.conn, &loop, fds[0], &peer, on_ready);
 	BUG_ON(conn_watch(&c.conn) < 0);
-	c.ctx = websocket_on_detached(&((struct websocket_route *)(data[0] & 1 ? channel : echo))->entries[0], &d);
+	c.ctx = websocket_on_detached(&((struct websocket_route *)(data[0] & 1 ? channel : echo))->entries[data[0] & 2 ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN], &d);
 	for (size_t at = 1; at < size && !c.is_closed; at += piece) {
 		if (send(c.fd, data + at, MIN(piece, size - at), MSG_NOSIGNAL) < 0)
 			break;
 		turn(&c);
 	}
 	turn(&c);
-	check_frames();
+	check_frames(data[0] & 2);
 	shutdown(c.fd, SHUT_WR);
 	for (int i = 0; i < 10 && !c.is_closed; i++)
 		turn(&c);

@@ -40,6 +40,7 @@ static void config_websocket__has_defaults(void **state)
 	assert_int_equal(ws->pong, 10000);
 	assert_int_equal(ws->close, 5000);
 	assert_int_equal(ws->publish, WEBSOCKET_PUBLISH_LOCAL);
+	assert_false(ws->has_deflate);
 	assert_int_equal(ws->origins_count, 0);
 	config_free(c);
 }
@@ -56,6 +57,7 @@ static void check_all(const struct config *c)
 	assert_int_equal(ws->pong, 50);
 	assert_int_equal(ws->close, 60000);
 	assert_int_equal(ws->publish, WEBSOCKET_PUBLISH_ANY);
+	assert_true(ws->has_deflate);
 	assert_int_equal(ws->origins_count, 3);
 	assert_string_equal(ws->origins[0], "https://a.example:8443");
 	assert_string_equal(ws->origins[2], "*");
@@ -65,7 +67,7 @@ static void config_websocket__takes_every_key_and_dumps_it(void **state)
 {
 	struct config *c = parse("listen :0 {}\nsite '*' { route / { websocket = 'channel:a.b-c_1' message = 512k\n"
 				 "frame = 125 queue = 1m ping = off pong_timeout = 50ms close_timeout = 1m\n"
-				 "publish = any origins = { 'https://a.example:8443', 'null', '*' } } }");
+				 "publish = any deflate = true origins = { 'https://a.example:8443', 'null', '*' } } }");
 	struct config *again;
 	char *text = NULL;
 	size_t len = 0;

@@ -134,7 +134,7 @@ static void websocket__makes_events(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct channel_message *m = channel_message_new(cases[i].is_text, cases[i].data.ptr, cases[i].data.len);
-		struct channel_text *event = websocket_event_of(m);
+		struct channel_form *event = websocket_event_of(m);
 
 		assert_int_equal(event->len, strlen(cases[i].event));
 		assert_memory_equal(event->bytes, cases[i].event, event->len);

@@ -42,9 +42,26 @@ static void on_message_release(struct hold *h)
 {
 	struct channel_message *m = container_of(h, struct channel_message, hold);
 
-	if (m->text)
-		hold_put(&m->text->hold);
+	for (unsigned i = 0; i < CHANNEL_FORM_COUNT; i++)
+		if (m->forms[i])
+			hold_put(&m->forms[i]->hold);
 	free(m);
+}
+
+static void on_form_release(struct hold *h)
+{
+	free(container_of(h, struct channel_form, hold));
+}
+
+struct channel_form *channel_form_new(size_t cap)
+{
+	struct channel_form *form = malloc(sizeof(*form) + cap);
+
+	if (!form)
+		return NULL;
+	hold_init(&form->hold, on_form_release);
+	form->len = 0;
+	return form;
 }
 
 struct channel_message *channel_message_new(bool is_text, const void *data, size_t len)

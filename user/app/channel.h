@@ -37,12 +37,14 @@ struct channel;
 struct channel_hub;
 struct channel_subscriber;
 
+enum channel_form_id { CHANNEL_FORM_EVENT, CHANNEL_FORM_DEFLATED, CHANNEL_FORM_COUNT };
+
 struct channel_message {
 	struct hold hold;
 	struct channel_message *next;	/* in the chain; a reference */
 	struct list ready, blocked;	/* subscribers that are here */
 	uint64_t end;			/* what the channel has had up to and with this one: bytes, and 128 for each */
-	struct channel_text *text;	/* the same in another form, made when first wanted; NULL: not so far */
+	struct channel_form *forms[CHANNEL_FORM_COUNT];	/* the same otherwise, made when first wanted; NULL: not so far */
 	uint32_t len;
 	bool is_text;			/* valid UTF-8 */
 	uint8_t head_len;		/* 0: not made yet */
@@ -50,8 +52,8 @@ struct channel_message {
 	char data[];
 };
 
-/* Another form of a message, as the events of a stream. */
-struct channel_text {
+/* A message in another form, as it is sent; without bytes: it has none. */
+struct channel_form {
 	struct hold hold;
 	size_t len;
 	char bytes[];
@@ -118,6 +120,9 @@ struct span channel_name(const struct channel *ch);
 
 /* One reference, the caller's.  `data` is copied; NULL leaves the bytes to be filled in.  NULL without memory. */
 struct channel_message *channel_message_new(bool is_text, const void *data, size_t len);
+
+/* Empty, with room for that many bytes; to be put into a message's forms.  NULL without memory. */
+struct channel_form *channel_form_new(size_t cap);
 
 /*
  * To every subscriber, here and elsewhere; takes the reference, whatever becomes of it.  0; -EAGAIN: the others were not

@@ -24,6 +24,7 @@ static void open_socket(struct websocket_route *route, const struct request *req
 {
 	struct span key = websocket_field(req, SPAN("Sec-WebSocket-Key"));
 	struct span version = websocket_field(req, SPAN("Sec-WebSocket-Version"));
+	struct span deflate = route->has_deflate ? websocket_offer_deflate(req) : span_of(NULL, 0);
 	char accept[WEBSOCKET_ACCEPT_LEN];
 
 	if (!span_eq(version, SPAN("13"))) {
@@ -39,9 +40,12 @@ static void open_socket(struct websocket_route *route, const struct request *req
 	reply_set_status(reply, 101);
 	reply_add(reply, SPAN("Upgrade"), SPAN("websocket"));
 	reply_add(reply, SPAN("Sec-WebSocket-Accept"), span_of(accept, sizeof(accept)));
+	if (deflate.ptr)
+		reply_add(reply, SPAN("Sec-WebSocket-Extensions"), deflate);
 	reply->is_upgrade = true;
 	reply_begin(reply, REPLY_LENGTH_UNKNOWN);
-	reply_detach(reply, &websocket_detached_ops, &route->entries[0], websocket_on_detached);
+	reply_detach(reply, &websocket_detached_ops,
+		     &route->entries[deflate.ptr ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN], websocket_on_detached);
 }
 
 static void open_stream(struct websocket_route *route, const struct request *req, struct reply *reply)
@@ -57,7 +61,7 @@ static void open_stream(struct websocket_route *route, const struct request *req
 		reply_add(reply, SPAN("Access-Control-Allow-Origin"), origin);
 	reply->is_until_close = true;
 	reply_begin(reply, REPLY_LENGTH_UNKNOWN);
-	reply_detach(reply, &websocket_detached_ops, &route->entries[1], websocket_on_detached);
+	reply_detach(reply, &websocket_detached_ops, &route->entries[WEBSOCKET_STREAM], websocket_on_detached);
 }
 
 static void on_request(struct request *req, struct reply *reply, void *conf)
@@ -118,7 +122,12 @@ int websocket_route_new(struct websockets *w, const struct websocket_options *op
 		return -ENOMEM;
 	*route = (struct websocket_route){
 		.owner = w,
-		.entries = { { route, false }, { route, true } },
+		.entries = {
+			[WEBSOCKET_PLAIN] = { .route = route },
+			[WEBSOCKET_DEFLATED] = { .route = route, .is_deflated = true },
+			[WEBSOCKET_STREAM] = { .route = route, .is_stream = true },
+		},
+		.has_deflate = opt->has_deflate,
 		.message_max = opt->message_max,
 		.frame_max = opt->frame_max,
 		.queue_max = opt->queue_max,

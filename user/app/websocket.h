@@ -27,6 +27,7 @@ struct websocket_options {
 	const char *channel;		/* copied; NULL: echo */
 	uint32_t message_max, frame_max;/* bytes */
 	uint32_t queue_max;		/* bytes that may wait for a subscriber */
+	bool has_deflate;		/* permessage-deflate, where the client offers it */
 	uint64_t ping_ms;		/* silence after which a ping is sent; 0: none */
 	uint64_t pong_ms;		/* then something has to come */
 	uint64_t close_ms;		/* for the closing handshake */

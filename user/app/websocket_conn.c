@@ -311,6 +311,7 @@ static void init(struct websocket *ws, const struct websocket_entry *entry, cons
 	ws->owner = w;
 	ws->route = entry->route;
 	ws->is_stream = entry->is_stream;
+	ws->is_deflated = entry->is_deflated;
 	ws->may_publish = websocket_may_publish(entry->route, &d->conn->peer);
 	ws->heard_ms = w->loop->now_ms;
 	timer_init(&ws->timer, on_timer);

@@ -12,6 +12,7 @@
 
 #include "app/websocket_internal.h"
 #include "base/err.h"
+#include "base/utf8.h"
 
 #define SPARE_MAX 32u
 
@@ -61,11 +62,18 @@ static void on_frame(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
 
 	in->used += head_len(frame->payload_length) + frame->payload_length;
 	in->is_control = wslay_is_ctrl_frame(frame->opcode);
+	/* Only the first frame of a message says that it is deflated (RFC 7692 6.1). */
+	if (frame->rsv && (in->is_control || frame->opcode == WSLAY_CONTINUATION_FRAME)) {
+		refuse(in, 1002, "");
+		return;
+	}
 	if (in->is_control)
 		return;
 	in->is_in_message = !frame->fin;
-	if (frame->opcode != WSLAY_CONTINUATION_FRAME)
+	if (frame->opcode != WSLAY_CONTINUATION_FRAME) {
 		in->announced = 0;
+		in->is_deflated = wslay_get_rsv1(frame->rsv);
+	}
 	in->announced += frame->payload_length;
 	if (frame->payload_length > in->ws->route->frame_max)
 		refuse(in, 1009, "frame too long");
@@ -109,8 +117,33 @@ static void take_message(struct websocket_in *in, bool is_text, struct span data
 		return;
 	}
 	ws->owner->stats->messages_out++;
-	if (!websocket_add_frame(ws, is_text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME, data))
+	if (!websocket_add_message(ws, is_text, data))
 		refuse(in, 1011, "no memory");
+}
+
+/* wslay has not seen what a deflated message is. */
+static void take_deflated(struct websocket_in *in, bool is_text)
+{
+	struct websocket_body body = { 0 };
+
+	switch (websocket_inflate(in->ws->owner, &in->body, in->ws->route->message_max, &body)) {
+	case WEBSOCKET_INFLATED:
+		if (is_text && !utf8_is_valid(span_of(body.bytes, body.len)))
+			refuse(in, 1007, "");
+		else
+			take_message(in, is_text, span_of(body.bytes, body.len));
+		break;
+	case WEBSOCKET_INFLATE_LONG:
+		refuse(in, 1009, "message too long");
+		break;
+	case WEBSOCKET_INFLATE_BROKEN:
+		refuse(in, 1007, "cannot be inflated");
+		break;
+	case WEBSOCKET_INFLATE_MEMORY:
+		refuse(in, 1011, "no memory");
+		break;
+	}
+	websocket_body_drop(&body);
 }
 
 static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *m, void *user)
@@ -130,7 +163,10 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 		wslay_event_send(ctx);
 	if (in->ws->state != WEBSOCKET_OPEN || wslay_is_ctrl_frame(m->opcode))
 		return;
-	take_message(in, m->opcode == WSLAY_TEXT_FRAME, span_of(in->body.bytes, in->body.len));
+	if (in->is_deflated)
+		take_deflated(in, m->opcode == WSLAY_TEXT_FRAME);
+	else
+		take_message(in, m->opcode == WSLAY_TEXT_FRAME, span_of(in->body.bytes, in->body.len));
 	in->body.len = 0;
 }
 
@@ -177,6 +213,7 @@ static bool borrow(struct websocket *ws)
 	if (!ws->in)
 		return false;
 	ws->in->ws = ws;
+	wslay_event_config_set_allowed_rsv_bits(ws->in->ctx, ws->is_deflated ? WSLAY_RSV1_BIT : WSLAY_RSV_NONE);
 	return true;
 }
 

@@ -42,7 +42,8 @@ struct websocket_in {
 	struct websocket_body body;	/* of the message at hand */
 	uint64_t announced;		/* bytes that its frames so far have in all */
 	bool is_in_message;		/* more fragments are to come */
-	bool is_control;		/* so is the frame at hand */
+	bool is_control;		/* the frame at hand is none of it */
+	bool is_deflated;		/* the message is */
 	uint16_t fail_code;		/* the client is to be told this; 0: nothing */
 	const char *fail_text;
 };
@@ -55,16 +56,19 @@ struct websocket_out {
 
 struct websocket_route;
 
-/* What a request asks for: the two ways to take a connection over. */
+/* What a request asks for: the ways to take a connection over. */
+enum { WEBSOCKET_PLAIN, WEBSOCKET_DEFLATED, WEBSOCKET_STREAM, WEBSOCKET_ENTRY_COUNT };
+
 struct websocket_entry {
 	struct websocket_route *route;
-	bool is_stream;
+	bool is_stream, is_deflated;
 };
 
 struct websocket_route {
 	struct websockets *owner;
 	struct channel *channel;	/* NULL: echo */
-	struct websocket_entry entries[2];
+	struct websocket_entry entries[WEBSOCKET_ENTRY_COUNT];
+	bool has_deflate;
 	uint32_t message_max, frame_max, queue_max;
 	uint64_t ping_ms, pong_ms, close_ms, write_ms;
 	enum websocket_publish publish;
@@ -91,6 +95,7 @@ struct websocket {
 	uint8_t state;			/* enum websocket_state */
 	uint8_t reason;			/* enum close_reason; from CLOSING on */
 	bool is_stream;
+	bool is_deflated;		/* permessage-deflate was agreed on */
 	bool is_blocked;		/* the kernel took no more */
 	bool is_pinged;			/* and nothing came since */
 	bool has_shut;			/* our side has ended */
@@ -115,6 +120,7 @@ struct websockets {
 	struct timer drain_timer;
 	/* of wslay, to print the header of a frame */
 	wslay_frame_context_ptr framer;
+	struct websocket_deflate *deflate;	/* NULL: not needed so far */
 	const void *framed;
 	char head[CHANNEL_HEAD_MAX];
 	unsigned head_len;
@@ -146,6 +152,8 @@ enum websocket_flush { WEBSOCKET_FLUSHED, WEBSOCKET_STUCK, WEBSOCKET_BROKEN };
 bool websocket_add(struct websocket *ws, const void *bytes, size_t len);
 /* Queues a frame.  False without memory. */
 bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct span payload);
+/* Deflated where that was agreed on. */
+bool websocket_add_message(struct websocket *ws, bool is_text, struct span data);
 bool websocket_add_close(struct websocket *ws, unsigned code, const char *text);
 enum websocket_flush websocket_flush(struct websocket *ws);
 void websocket_drop_output(struct websocket *ws);
@@ -153,7 +161,18 @@ int websocket_init_framer(struct websockets *w);
 extern const struct channel_subscriber_ops websocket_subscriber_ops;
 
 /* websocket_stream.c: the message as an event of a stream; made once, the message's.  NULL without memory. */
-struct channel_text *websocket_event_of(struct channel_message *m);
+struct channel_form *websocket_event_of(struct channel_message *m);
+
+/* websocket_deflate.c */
+enum websocket_inflate { WEBSOCKET_INFLATED, WEBSOCKET_INFLATE_LONG, WEBSOCKET_INFLATE_BROKEN, WEBSOCKET_INFLATE_MEMORY };
+/* Appends; false: it is not worth it, or there is no memory, and `to` has anything. */
+bool websocket_deflate(struct websockets *w, struct span data, struct websocket_body *to);
+/* `data` gets the end appended that is not sent; at most `max` bytes come out. */
+enum websocket_inflate websocket_inflate(struct websockets *w, struct websocket_body *data, size_t max,
+					 struct websocket_body *to);
+/* What to answer to the client's offers; ptr is NULL: nothing. */
+struct span websocket_offer_deflate(const struct request *req);
+void websocket_close_deflate(struct websockets *w);
 
 /* websocket_handshake.c */
 #define WEBSOCKET_ACCEPT_LEN 28

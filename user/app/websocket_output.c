@@ -35,11 +35,12 @@ int websocket_init_framer(struct websockets *w)
 	return wslay_frame_context_init(&w->framer, &callbacks, w) == 0 ? 0 : -ENOMEM;
 }
 
-/* The header of a frame with that payload. */
-static struct span head_of(struct websockets *w, enum wslay_opcode opcode, struct span payload)
+/* The header of a frame with that payload; `rsv`: WSLAY_RSV1_BIT where it is deflated. */
+static struct span head_of(struct websockets *w, enum wslay_opcode opcode, uint8_t rsv, struct span payload)
 {
 	struct wslay_frame_iocb frame = {
 		.fin = 1,
+		.rsv = rsv,
 		.opcode = (uint8_t)opcode,
 		.payload_length = payload.len,
 		.data = (const uint8_t *)payload.ptr,
@@ -52,31 +53,64 @@ static struct span head_of(struct websockets *w, enum wslay_opcode opcode, struc
 	return span_of(w->head, w->head_len);
 }
 
+static enum wslay_opcode opcode_of(bool is_text)
+{
+	return is_text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME;
+}
+
 static void frame_message(struct websockets *w, struct channel_message *m)
 {
-	enum wslay_opcode opcode = m->is_text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME;
 	struct span head;
 
 	if (m->head_len)
 		return;
-	head = head_of(w, opcode, span_of(m->data, m->len));
+	head = head_of(w, opcode_of(m->is_text), 0, span_of(m->data, m->len));
 	memcpy(m->head + sizeof(m->head) - head.len, head.ptr, head.len);
 	m->head_len = (uint8_t)head.len;
+}
+
+static struct channel_form *make_deflated(struct websockets *w, const struct channel_message *m)
+{
+	struct websocket_body body = { 0 };
+	struct channel_form *form;
+	bool is_worth = websocket_deflate(w, span_of(m->data, m->len), &body);
+
+	form = channel_form_new(is_worth ? CHANNEL_HEAD_MAX + body.len : 0);
+	if (form && is_worth) {
+		struct span head = head_of(w, opcode_of(m->is_text), WSLAY_RSV1_BIT, span_of(body.bytes, body.len));
+
+		memcpy(form->bytes, head.ptr, head.len);
+		memcpy(form->bytes + head.len, body.bytes, body.len);
+		form->len = head.len + body.len;
+	}
+	websocket_body_drop(&body);
+	return form;
+}
+
+/* The whole frame; NULL: it is sent as it is. */
+static struct channel_form *deflated_of(struct websocket *ws, struct channel_message *m)
+{
+	struct channel_form **form = &m->forms[CHANNEL_FORM_DEFLATED];
+
+	if (!ws->is_deflated)
+		return NULL;
+	if (!*form)
+		*form = make_deflated(ws->owner, m);
+	return *form && (*form)->len ? *form : NULL;
 }
 
 /* What is sent of a message; ptr is NULL without memory. */
 static struct span bytes_of(struct websocket *ws, struct channel_message *m, struct hold **ret_hold)
 {
-	struct channel_text *event;
+	struct channel_form *form = ws->is_stream ? websocket_event_of(m) : deflated_of(ws, m);
 
-	if (!ws->is_stream) {
+	if (!form && !ws->is_stream) {
 		frame_message(ws->owner, m);
 		*ret_hold = &m->hold;
 		return span_of(m->data - m->head_len, (size_t)m->head_len + m->len);
 	}
-	event = websocket_event_of(m);
-	*ret_hold = event ? &event->hold : NULL;
-	return event ? span_of(event->bytes, event->len) : span_of(NULL, 0);
+	*ret_hold = form ? &form->hold : NULL;
+	return form ? span_of(form->bytes, form->len) : span_of(NULL, 0);
 }
 
 /* Of our own -------------------------------------------------------------------------------------------------- */
@@ -104,14 +138,32 @@ bool websocket_add(struct websocket *ws, const void *bytes, size_t len)
 	return true;
 }
 
-bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct span payload)
+static bool add_frame(struct websocket *ws, enum wslay_opcode opcode, uint8_t rsv, struct span payload)
 {
 	struct span head;
 
 	if (!payload.ptr)
 		payload = SPAN("");
-	head = head_of(ws->owner, opcode, payload);
+	head = head_of(ws->owner, opcode, rsv, payload);
 	return websocket_add(ws, head.ptr, head.len) && websocket_add(ws, payload.ptr, payload.len);
+}
+
+bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct span payload)
+{
+	return add_frame(ws, opcode, 0, payload);
+}
+
+bool websocket_add_message(struct websocket *ws, bool is_text, struct span data)
+{
+	struct websocket_body body = { 0 };
+	bool is_added;
+
+	if (ws->is_deflated && websocket_deflate(ws->owner, data, &body))
+		is_added = add_frame(ws, opcode_of(is_text), WSLAY_RSV1_BIT, span_of(body.bytes, body.len));
+	else
+		is_added = add_frame(ws, opcode_of(is_text), 0, data);
+	websocket_body_drop(&body);
+	return is_added;
 }
 
 bool websocket_add_close(struct websocket *ws, unsigned code, const char *text)

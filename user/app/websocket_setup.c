@@ -86,4 +86,5 @@ void websockets_stop(struct websockets *w)
 {
 	loop_timer_stop(w->loop, &w->drain_timer);
 	websocket_free_spare(w);
+	websocket_close_deflate(w);
 }

@@ -4,28 +4,11 @@
  * is no text comes as an event of type "binary", in base64.  The text is made once for all who read it.
  */
 #include <nettle/base64.h>
-#include <stdlib.h>
 
 #include "app/websocket_internal.h"
 #include "base/err.h"
 
-static void on_release(struct hold *h)
-{
-	free(container_of(h, struct channel_text, hold));
-}
-
-static struct channel_text *new_text(size_t cap)
-{
-	struct channel_text *t = malloc(sizeof(*t) + cap);
-
-	if (!t)
-		return NULL;
-	hold_init(&t->hold, on_release);
-	t->len = 0;
-	return t;
-}
-
-static void add(struct channel_text *t, struct span s)
+static void add(struct channel_form *t, struct span s)
 {
 	memcpy(t->bytes + t->len, s.ptr, s.len);
 	t->len += s.len;
@@ -52,9 +35,9 @@ static size_t count_lines(struct span text)
 	return count;
 }
 
-static struct channel_text *text_event(struct span text)
+static struct channel_form *text_event(struct span text)
 {
-	struct channel_text *t = new_text(text.len + count_lines(text) * (field.len + 1) + 1);
+	struct channel_form *t = channel_form_new(text.len + count_lines(text) * (field.len + 1) + 1);
 	bool is_last = false;
 
 	while (t && !is_last) {
@@ -74,10 +57,10 @@ static struct channel_text *text_event(struct span text)
 	return t;
 }
 
-static struct channel_text *binary_event(struct span bytes)
+static struct channel_form *binary_event(struct span bytes)
 {
 	static const struct span kind = { "event: binary\n", 14 };
-	struct channel_text *t = new_text(kind.len + field.len + BASE64_ENCODE_RAW_LENGTH(bytes.len) + 2);
+	struct channel_form *t = channel_form_new(kind.len + field.len + BASE64_ENCODE_RAW_LENGTH(bytes.len) + 2);
 
 	if (!t)
 		return NULL;
@@ -89,11 +72,13 @@ static struct channel_text *binary_event(struct span bytes)
 	return t;
 }
 
-struct channel_text *websocket_event_of(struct channel_message *m)
+struct channel_form *websocket_event_of(struct channel_message *m)
 {
 	struct span data = span_of(m->data, m->len);
 
-	if (!m->text)
-		m->text = m->is_text ? text_event(data) : binary_event(data);
-	return m->text;
+	struct channel_form **form = &m->forms[CHANNEL_FORM_EVENT];
+
+	if (!*form)
+		*form = m->is_text ? text_event(data) : binary_event(data);
+	return *form;
 }

@@ -72,6 +72,7 @@ struct config_websocket {
 	unsigned message, frame, queue;	/* bytes */
 	uint64_t ping, pong, close;	/* ping 0 = off */
 	enum websocket_publish publish;
+	bool has_deflate;
 	char **origins;
 	unsigned origins_count;
 };

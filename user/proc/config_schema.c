@@ -229,6 +229,7 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_SOCKET},
 	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
 	 .route_kinds = FOR_SOCKET},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
 	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
 	 .route_kinds = FOR_SOCKET},
 	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),

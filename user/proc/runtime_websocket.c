@@ -63,6 +63,7 @@ int runtime_build_websocket(const struct runtime *rt, const struct config_route 
 		.pong_ms = ws->pong,
 		.close_ms = ws->close,
 		.write_ms = rt->config->timeouts.write,
+		.has_deflate = ws->has_deflate,
 		.publish = ws->publish,
 		.origins = (const char *const *)ws->origins,
 		.origin_count = ws->origins_count,
