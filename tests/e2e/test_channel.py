@@ -8,11 +8,9 @@ import subprocess
 import threading
 import time
 
-from harness import IS_ROOT, PATIENCE, SLUICE, Client, Server, Skip, get, main, need_root, request, wait_for
-from test_websocket import LOG, log_lines, stats, wait_reason
-from websocket import BINARY, CLOSE, PONG, TEXT, Stream, WebSocket, close_frame, frame
-
-IS_SLOW = "san-" in SLUICE
+from harness import PATIENCE, SLUICE, Client, Server, Skip, get, main, need_root, request, wait_for
+from test_websocket import LOG, stats, wait_reason
+from websocket import BINARY, CLOSE, TEXT, Stream, WebSocket, close_frame, frame
 
 
 def server(keys=None, workers=2, more=None, **options):
@@ -92,7 +90,7 @@ def test_sizes():
                 assert w.read() == (TEXT, body), n
             assert r.read() == ("message", body), n
         assert post(s, b"x" * 524289).status == 413
-        close_all(subscribers)
+        close_all(subscribers + [r])
 
 
 def test_post():
@@ -172,7 +170,7 @@ def test_deflate():
         assert post(s, b"short").status == 202
         assert [w.read() for w in packed + plain] == [(TEXT, b"short")] * 8
         assert [w.deflated_count for w in packed + plain] == [3] * 4 + [0] * 4
-        close_all(packed + plain)
+        close_all(packed + plain + [r])
 
 
 def test_two_channels():
@@ -209,7 +207,8 @@ def test_idle_stream_is_no_request():
 
 def test_slow_subscriber():
     """Who does not read is told and closed; others miss nothing, and what it held back is let go."""
-    with server({"queue": "200k", "close_timeout": "500ms"}, workers=1) as s:
+    with server({"queue": "200k", "close_timeout": "500ms"}, workers=1,
+                listens=[("127.0.0.1:0", {"sndbuf": "64k"})]) as s:
         slow, quick = WebSocket(s, "/news", rcvbuf=4096), WebSocket(s, "/news")
         reader = Stream(s, "/news")
         wait_for(lambda: stats(s)["connections"] == 3, "all are there")
@@ -264,6 +263,29 @@ def test_flood_finds_nobody_slow():
 # --- workers that stand still, die, or change ---
 
 
+def sockets_of(pid):
+    """Inodes of the sockets that a process has open."""
+    links = []
+    for name in os.listdir("/proc/%d/fd" % pid):
+        try:
+            links.append(os.readlink("/proc/%d/fd/%s" % (pid, name)))
+        except FileNotFoundError:
+            pass
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+
+def inode_of(s, client):
+    """That of the server's end of a connection."""
+    ports = (s.address()[1], client.sock.getsockname()[1])
+    with open("/proc/net/tcp") as f:
+        next(f)
+        for line in f:
+            words = line.split()
+            if tuple(int(w.rpartition(":")[2], 16) for w in words[1:3]) == ports:
+                return words[9]
+    raise AssertionError("no connection of port %d" % ports[1])
+
+
 def test_stopped_worker_stops_nobody():
     """Others go on; the one that slept through more than fits tells its subscribers that they have missed something."""
     need_root()
@@ -272,23 +294,10 @@ def test_stopped_worker_stops_nobody():
         pids = {w["slot"]: w["pid"] for w in s.workers()}
         os.kill(pids[0], signal.SIGSTOP)
         try:
-            # Whoever gets this is at the worker that moves.
-            publisher = None
-            for w in subscribers:
-                w.send(frame(10))
-            body = b"z" * 60000
-            awake = []
-            for w in subscribers:
-                w.send(frame(9, b"?"))
-                w.sock.settimeout(0.3)
-                try:
-                    if w.read() == (PONG, b"?"):
-                        awake.append(w)
-                except AssertionError:
-                    pass
-                w.sock.settimeout(PATIENCE)
+            asleep = sockets_of(pids[0])
+            awake = [w for w in subscribers if inode_of(s, w) not in asleep]
             assert 0 < len(awake) < 8, len(awake)
-            publisher = awake[0]
+            publisher, body = awake[0], b"z" * 60000
             for i in range(60):
                 publisher.send(frame(TEXT, b"%02d" % i + body))
                 for w in awake:
@@ -298,10 +307,10 @@ def test_stopped_worker_stops_nobody():
         for w in subscribers:
             if w in awake:
                 continue
-            assert w.read() == (PONG, b"?")
             assert w.read_close() == (1013, b"messages were lost")
             w.send(close_frame(1013))
             w.at_end()
+            w.close()
         wait_reason(s, "subscriber_lost", 8 - len(awake))
         told = stats(s)
         assert told["lost"] >= 20 and told["told_lost"] == 8 - len(awake), told
@@ -332,6 +341,10 @@ def test_worker_that_dies():
             wait_for(lambda: stats(s)["connections"] == 0, "all are gone")
 
 
+class TooSlow(Exception):
+    """The machine: the drain was over before anything could be seen of it."""
+
+
 def reload(s):
     done = s.cli("reload", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -339,7 +352,16 @@ def reload(s):
 
 def test_reload():
     """Old and new workers hear each other; at the end of the drain the old ones' clients are sent away, spread over time."""
-    drain = 4 if IS_SLOW else 2
+    for drain in (2, 6, 20):
+        try:
+            try_reload(drain)
+            return
+        except TooSlow:
+            print("     once more with a drain limit above %d s" % drain)
+    raise AssertionError("nothing could be seen within %d s" % drain)
+
+
+def try_reload(drain):
     with server(workers=2, timeouts={"drain": "%ds" % drain}) as s:
         old = spread(s, 20)
         stream = Stream(s, "/news")
@@ -354,7 +376,9 @@ def test_reload():
         assert [w.read() for w in old + new] == [(TEXT, b"from new")] * 26
         assert post(s, b"by POST").status == 202
         assert [w.read() for w in old + new] == [(TEXT, b"by POST")] * 26
-        assert time.monotonic() - began < drain / 2, "the machine is too slow for this test"
+        if time.monotonic() - began > drain * 0.4:
+            close_all(old + new + [stream])
+            raise TooSlow
         ends = []
 
         def leave(w):
