@@ -3,7 +3,7 @@
 
 Printed: user memory of an idle subscriber (private memory of all workers, smaps_rollup; not the kernel's for its socket), and
 for each of several messages the time from the POST until the last subscriber has it, as one process sees it that reads
-them all.  Exit status 1 above 1,536 bytes, or above 200 ms for the median.
+them all, on the same CPUs; the CPU time of the workers for one message.  Exit status 1 above 1,536 bytes, or above 200 ms for the median.
 """
 import argparse
 import os
@@ -12,8 +12,8 @@ import statistics
 import sys
 import time
 
-from common import memory_kb
-from harness import Client, Server, Skip, raise_descriptor_limit, request
+from common import TICKS_PER_S, memory_kb
+from harness import Client, Server, Skip, cpu_ticks, raise_descriptor_limit, request
 from websocket import WebSocket, frame
 
 MEMORY_BOUND = 1536
@@ -94,6 +94,7 @@ def main():
             w.sock.setblocking(False)
             poll.register(w.sock.fileno(), select.EPOLLIN)
         sockets = [w.sock.fileno() for w in clients]
+        ticks = sum(cpu_ticks(pid) for pid in pids)
         with Client(s) as publisher:
             times = [
                 deliver(publisher, poll, sockets, b"%04d" % i + b"x" * (options.size - 4))
@@ -101,13 +102,17 @@ def main():
             ]
         for first, last in times:
             print("first after %.1f ms, all after %.1f ms" % (first, last))
+        spent_ms = (sum(cpu_ticks(pid) for pid in pids) - ticks) * 1000 / TICKS_PER_S / options.messages
         after = (memory(pids) - empty) / options.subscribers
         told = [w["websocket"] for w in s.workers()]
         assert sum(t["messages_out"] for t in told) == options.messages * options.subscribers
         assert not sum(t["slow"] + t["lost"] for t in told)
         median = statistics.median(last for _, last in times)
-        print("%d bytes: all after %.1f ms (median of %d); %.0f bytes each afterwards"
-              % (options.size, median, options.messages, after))
+        print(
+            "%d bytes: all after %.1f ms (median of %d); %.0f ms of CPU time in all workers for one; "
+            "%.0f bytes of memory each afterwards; load of the machine %.1f"
+            % (options.size, median, options.messages, spent_ms, after, os.getloadavg()[0])
+        )
         for w in clients:
             w.close()
         wait_count(s, 0)
