@@ -175,9 +175,9 @@ static inline ssize_t reply_splice_body(struct reply *r, int pipe_fd, size_t len
 }
 
 /*
- * After reply_begin of a 101 with is_upgrade, or with is_until_close: as soon as the head is sent, `on_detached` gives the connection away, and
- * what it returns is the context of `ops`; everything of the request is gone afterwards.  If the client is gone before,
- * on_abort of the handler comes instead.
+ * After reply_begin of a 101 with is_upgrade, or with is_until_close: as soon as the head is sent, `on_detached` gives the
+ * connection away, and what it returns is the context of `ops`; everything of the request is gone afterwards.  If the
+ * client is gone before, on_abort of the handler comes instead.
  */
 static inline void reply_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
 				void *(*on_detached)(void *ctx, const struct detached *d))
