@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libFuzzer target: any bytes after a handshake, in pieces of any size, at an echo or as a subscriber that publishes to its
- * own channel, with permessage-deflate or without.  Beyond not crashing: what comes back is frames that a client would take (no mask, no reserved bit, the
- * shortest form of each length, whole control frames), a close frame is the last of them, and nothing is left over.
+ * libFuzzer target: any bytes after a handshake, in pieces of any size, at an echo or as a subscriber that publishes
+ * to its own channel, with permessage-deflate or without.  Beyond not crashing: what comes back is frames that a
+ * client would take (no mask, no reserved bit, the shortest form of each length, whole control frames), a close frame
+ * is the last of them, and nothing is left over.
  *
  * Input: a byte of options, then the bytes of the client.
  */
@@ -51,7 +52,12 @@ static void on_ready(struct io *io, uint32_t events)
 static void init(void)
 {
 	struct websocket_options opt = {
-		.has_deflate = true, .message_max = 300, .frame_max = 200, .queue_max = 1 << 20, .close_ms = 1000, .publish = WEBSOCKET_PUBLISH_ANY,
+		.has_deflate = true,
+		.message_max = 300,
+		.frame_max = 200,
+		.queue_max = 1 << 20,
+		.close_ms = 1000,
+		.publish = WEBSOCKET_PUBLISH_ANY,
 	};
 
 	BUG_ON(loop_init(&loop) || websockets_new(&websockets));
@@ -110,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const union sock_addr peer = { .v4 = { .sin_family = AF_INET } };
 	struct client c = { 0 };
 	struct detached d = { .conn = &c.conn, .handle = &c, .close = on_close };
+	struct websocket_route *route;
 	int fds[2];
 	size_t piece;
 
@@ -123,7 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	piece = data[0] >> 2 ? data[0] >> 2 : size;
 	conn_open(&c.conn, &loop, fds[0], &peer, on_ready);
 	BUG_ON(conn_watch(&c.conn) < 0);
-	c.ctx = websocket_on_detached(&((struct websocket_route *)(data[0] & 1 ? channel : echo))->entries[data[0] & 2 ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN], &d);
+	route = data[0] & 1 ? channel : echo;
+	c.ctx = websocket_on_detached(&route->entries[data[0] & 2 ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN], &d);
 	for (size_t at = 1; at < size && !c.is_closed; at += piece) {
 		if (send(c.fd, data + at, MIN(piece, size - at), MSG_NOSIGNAL) < 0)
 			break;

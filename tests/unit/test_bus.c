@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The bus: several workers in one process, each with a port of its own; a seat that was left in the middle of a write. */
+/* The bus: several workers in one process, each with a port of its own; seats that go from one to the next. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -87,7 +87,8 @@ static void config_websocket__tells_what_is_wrong(void **state)
 {
 	static const struct error_case cases[] = {
 		{"site a { route / { websocket = ecko } }", .want = {"1: websocket: 'ecko' is unknown; known: echo"}},
-		{"site a { route / { websocket = 'channel:' } }", .want = {"1: 'channel:' is no channel: expected 1 to 64"}},
+		{"site a { route / { websocket = 'channel:' } }",
+		 .want = {"1: 'channel:' is no channel: expected 1 to 64"}},
 		{"site a { route / { websocket = 'channel:a b' } }", .want = {"1: is no channel"}},
 		{"site a { route / { websocket = echo respond = x } }", .want = {"1: has two handlers"}},
 		{"site a { route / { websocket = echo tries = 2 } }",
@@ -96,7 +97,8 @@ static void config_websocket__tells_what_is_wrong(void **state)
 		 .want = {"1: 'publish' has no effect on a route with 'respond'"}},
 		{"websocket = echo", .want = {"1: unknown key 'websocket' at top level; it belongs in route"}},
 		{ROUTE("message = 124"), .want = {"1: message: '124' is out of range"}},
-		{ROUTE("message = 1m"), .want = {"1: message: a channel takes messages of at most 524288 bytes, not 1048576"}},
+		{ROUTE("message = 1m"),
+		 .want = {"1: message: a channel takes messages of at most 524288 bytes, not 1048576"}},
 		{ROUTE("frame = 17m"), .want = {"1: frame: '17m' is out of range"}},
 		{ROUTE("publish = anybody"), .want = {"1: publish: 'anybody' is unknown"}},
 		{ROUTE("origins = { 'a.example' }"), .want = {"1: origins: 'a.example' is no origin"}},

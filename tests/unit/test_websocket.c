@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What needs no connection: the handshake's key, who is welcome, messages as events, UTF-8.  The rest is tests/e2e's. */
+/* What needs no connection: the handshake's key, who is welcome, messages as events, UTF-8; tests/e2e has the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,7 +104,8 @@ static void websocket__lets_publish(void **state)
 		{ WEBSOCKET_PUBLISH_OFF, "127.0.0.1", false },	    { WEBSOCKET_PUBLISH_ANY, "192.0.2.1", true },
 		{ WEBSOCKET_PUBLISH_LOCAL, "127.1.2.3", true },	    { WEBSOCKET_PUBLISH_LOCAL, "::1", true },
 		{ WEBSOCKET_PUBLISH_LOCAL, "::ffff:127.0.0.1", true }, { WEBSOCKET_PUBLISH_LOCAL, "192.0.2.1", false },
-		{ WEBSOCKET_PUBLISH_LOCAL, "::ffff:192.0.2.1", false }, { WEBSOCKET_PUBLISH_LOCAL, "2001:db8::1", false },
+		{ WEBSOCKET_PUBLISH_LOCAL, "::ffff:192.0.2.1", false },
+		{ WEBSOCKET_PUBLISH_LOCAL, "2001:db8::1", false },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 
-/* Subscribers that are served, or dropped, in one turn: each costs a system call of 5 to 10 us, and copying that many bytes. */
+/* Subscribers that are served, or dropped, in one turn: each costs a system call of 5 to 10 us, and so do as many bytes. */
 #define SLICE	    256u
 #define SLICE_BYTES (16u * 1024)
 /* What a message takes besides its bytes: without it, a queue of empty ones would have no end. */

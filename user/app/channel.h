@@ -44,7 +44,7 @@ struct channel_message {
 	struct channel_message *next;	/* in the chain; a reference */
 	struct list ready, blocked;	/* subscribers that are here */
 	uint64_t end;			/* what the channel has had up to and with this one: bytes, and 128 for each */
-	struct channel_form *forms[CHANNEL_FORM_COUNT];	/* the same otherwise, made when first wanted; NULL: not so far */
+	struct channel_form *forms[CHANNEL_FORM_COUNT];	/* made when first wanted; NULL: not so far */
 	uint32_t len;
 	bool is_text;			/* valid UTF-8 */
 	uint8_t head_len;		/* 0: not made yet */
@@ -125,8 +125,8 @@ struct channel_message *channel_message_new(bool is_text, const void *data, size
 struct channel_form *channel_form_new(size_t cap);
 
 /*
- * To every subscriber, here and elsewhere; takes the reference, whatever becomes of it.  0; -EAGAIN: the others were not
- * reached, and nobody here has it either, so that it can be told to the publisher.
+ * To every subscriber, here and elsewhere; takes the reference, whatever becomes of it.  0; -EAGAIN: the others were
+ * not reached, and nobody here has it either, so that it can be told to the publisher.
  */
 int channel_publish(struct channel *ch, struct channel_message *m);
 /* What somebody else published: for the subscribers here only.  Unknown names are ignored.  0 or -ENOMEM. */

@@ -66,6 +66,7 @@ static void open_stream(struct websocket_route *route, const struct request *req
 
 static void on_request(struct request *req, struct reply *reply, void *conf)
 {
+	bool is_plain_get = req->method == METHOD_GET && req->framing == BODY_NONE;
 	struct websocket_route *route = conf;
 
 	reply->ctx = NULL;
@@ -88,10 +89,9 @@ static void on_request(struct request *req, struct reply *reply, void *conf)
 		reply_status_page(reply, 503);
 		return;
 	}
-	if (req->method == METHOD_GET && req->framing == BODY_NONE && req->has_upgrade &&
-	    span_list_has(request_header(req, HEADER_UPGRADE), SPAN("websocket")))
+	if (is_plain_get && req->has_upgrade && span_list_has(request_header(req, HEADER_UPGRADE), SPAN("websocket")))
 		open_socket(route, req, reply);
-	else if (req->method == METHOD_GET && req->framing == BODY_NONE && route->channel && websocket_wants_stream(req))
+	else if (is_plain_get && route->channel && websocket_wants_stream(req))
 		open_stream(route, req, reply);
 	else
 		ask_for_upgrade(reply);

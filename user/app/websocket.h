@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `websocket = "echo"` and `websocket = "channel:NAME"`: WebSocket (RFC 6455) by wslay.  A channel's messages go to its
- * subscribers at all workers of the host; the same path takes messages by POST, and gives them as a stream of events to
- * who asks for text/event-stream instead of an upgrade.
+ * `websocket = "echo"` and `websocket = "channel:NAME"`: WebSocket (RFC 6455) by wslay.  A channel's messages go to
+ * its subscribers at all workers of the host; the same path takes messages by POST, and gives them as a stream of
+ * events to who asks for text/event-stream instead of an upgrade.
  *
- * A connection that nothing happens on holds no buffer and no context of wslay: those are lent while a message is on its
- * way.  See websocket_internal.h for its states.
+ * A connection that nothing happens on holds no buffer and no context of wslay: those are lent while a message is on
+ * its way.  See websocket_internal.h for its states.
  */
 #ifndef SLUICE_APP_WEBSOCKET_H
 #define SLUICE_APP_WEBSOCKET_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * permessage-deflate (RFC 7692) without context takeover: each message is compressed for itself.  So a connection needs no
- * memory for it, one inflater and one deflater serve the whole worker, and a channel's message is compressed once for all.
- * The window of what we send is 4 KiB, which every client that limits it (mostly to 12 bits) can take.
+ * permessage-deflate (RFC 7692) without context takeover: each message is compressed for itself.  So a connection
+ * needs no memory for it, one inflater and one deflater serve the whole worker, and a channel's message is compressed
+ * once for all.  The window of what we send is 4 KiB, which every client that limits it (mostly to 12 bits) can take.
  */
 #include <stdlib.h>
 #include <zlib.h>
@@ -87,7 +87,8 @@ bool websocket_deflate(struct websockets *w, struct span data, struct websocket_
 	return to->len > 0;
 }
 
-static enum websocket_inflate inflate_some(struct websocket_deflate *d, struct span in, size_t max, struct websocket_body *to)
+static enum websocket_inflate inflate_all(struct websocket_deflate *d, struct span in, size_t max,
+					  struct websocket_body *to)
 {
 	z_stream *z = &d->inflater;
 
@@ -105,7 +106,7 @@ static enum websocket_inflate inflate_some(struct websocket_deflate *d, struct s
 			return WEBSOCKET_INFLATE_LONG;
 		if (!websocket_body_add(to, span_of(d->piece, n)) || result == Z_MEM_ERROR)
 			return WEBSOCKET_INFLATE_MEMORY;
-		/* A block with the final bit ends the stream (7.2.3.4); behind it only an empty block may come, the tail with it. */
+		/* A block with the final bit ends the stream (7.2.3.4): behind it comes an empty block at most. */
 		if (result == Z_STREAM_END)
 			return z->avail_in <= sizeof(tail) + 1 ? WEBSOCKET_INFLATED : WEBSOCKET_INFLATE_BROKEN;
 		if (result != Z_OK && result != Z_BUF_ERROR)
@@ -122,7 +123,7 @@ enum websocket_inflate websocket_inflate(struct websockets *w, struct websocket_
 	if (!d || !websocket_body_add(data, span_of(tail, sizeof(tail))))
 		return WEBSOCKET_INFLATE_MEMORY;
 	inflateReset(&d->inflater);
-	return inflate_some(d, span_of(data->bytes, data->len), max, to);
+	return inflate_all(d, span_of(data->bytes, data->len), max, to);
 }
 
 /* Negotiation (7.1) ------------------------------------------------------------------------------------------- */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a client sends, read by wslay: frames, fragments, masks, reserved bits, UTF-8 and close codes are its business, and
- * so are pongs and the answer to a close frame.  Ours are the limits, and what a whole message is for.  The content of messages is
- * gathered here: wslay keeps a piece of memory for each fragment, a hundred bytes even for one.
+ * What a client sends, read by wslay: frames, fragments, masks, reserved bits, UTF-8 and close codes are its
+ * business, and so are pongs and the answer to a close frame.  Ours are the limits, and what a whole message is for.
+ * The content of messages is gathered here: wslay keeps a piece of memory for each fragment, a hundred bytes even for
+ * one.
  *
- * A context of wslay is 9 KB, so a connection has one only from the first byte of a message to its last.  wslay does not
- * tell whether it holds a part of a frame's header: the bytes are counted, and only when the last one belongs to a frame
- * that is complete the context is as good as new, and goes to the next who needs one.
+ * A context of wslay is 9 KB, so a connection has one only from the first byte of a message to its last.  wslay does
+ * not tell whether it holds a part of a frame's header: the bytes are counted, and only when the last one belongs to
+ * a frame that is complete the context is as good as new, and goes to the next who needs one.
  */
 #include <stdlib.h>
 

@@ -7,12 +7,12 @@
  *     |--the client's close frame; ours answers it------------------------> ENDING
  *     `--the client broke the protocol; our close frame says how----------> ENDING
  *
- * ENDING writes what is left and ends our side; what still comes is dropped, since closing with input unread would reset
- * the connection and destroy the close frame on its way.  A stream has no closing handshake: OPEN, then ENDING.
+ * ENDING writes what is left and ends our side; what still comes is dropped, since closing with input unread would
+ * reset the connection and destroy the close frame on its way.  A stream has no closing handshake: OPEN, then ENDING.
  * A connection that fails or falls silent dies at once, from wherever it is: websocket_die().
  *
- * Output, in this order: the rest of a message that the kernel took a part of; frames of its own (pongs, echoes, close);
- * messages of the channel, which the channel gives when it is our turn.
+ * Output, in this order: the rest of a message that the kernel took a part of; frames of its own (pongs, echoes,
+ * close); messages of the channel, which the channel gives when it is our turn.
  */
 #ifndef SLUICE_APP_WEBSOCKET_INTERNAL_H
 #define SLUICE_APP_WEBSOCKET_INTERNAL_H
@@ -164,7 +164,12 @@ extern const struct channel_subscriber_ops websocket_subscriber_ops;
 struct channel_form *websocket_event_of(struct channel_message *m);
 
 /* websocket_deflate.c */
-enum websocket_inflate { WEBSOCKET_INFLATED, WEBSOCKET_INFLATE_LONG, WEBSOCKET_INFLATE_BROKEN, WEBSOCKET_INFLATE_MEMORY };
+enum websocket_inflate {
+	WEBSOCKET_INFLATED,
+	WEBSOCKET_INFLATE_LONG,
+	WEBSOCKET_INFLATE_BROKEN,
+	WEBSOCKET_INFLATE_MEMORY,
+};
 /* Appends; false: it is not worth it, or there is no memory, and `to` has anything. */
 bool websocket_deflate(struct websockets *w, struct span data, struct websocket_body *to);
 /* `data` gets the end appended that is not sent; at most `max` bytes come out. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a client is sent.  A message of a channel is one piece of memory with its header in front, the same for all of its
- * subscribers; only bytes of this connection alone (pongs, echoes, close) are copied.
+ * What a client is sent.  A message of a channel is one piece of memory with its header in front, the same for all of
+ * its subscribers; only bytes of this connection alone (pongs, echoes, close) are copied.
  */
 #include <stdlib.h>
 

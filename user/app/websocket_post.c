@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * POST to a channel's path: its content is one message.  202: it is on its way to whoever has subscribed; 503: there is no
- * room for it at the moment, nobody has it.
+ * POST to a channel's path: its content is one message.  202: it is on its way to whoever has subscribed; 503: there
+ * is no room for it at the moment, nobody has it.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Server-sent events (the HTML standard, 9.2): a message as an event of a stream, a `data` line for each of its lines.  What
- * is no text comes as an event of type "binary", in base64.  The text is made once for all who read it.
+ * Server-sent events (the HTML standard, 9.2): a message as an event of a stream, a `data` line for each of its
+ * lines.  What is no text comes as an event of type "binary", in base64.  The text is made once for all who read it.
  */
 #include <nettle/base64.h>
 

@@ -167,8 +167,8 @@ int bus_publish(struct bus_port *port, struct span name, bool is_text, struct sp
 	ring = ring_of(port->bus, (unsigned)port->seat);
 	record.serial = seat->serial;
 	/*
-	 * Readers that copy while this overwrites look at `claimed` afterwards: it has to be there first.  It never goes back,
-	 * though who had the seat before may have died after claiming more.
+	 * Readers that copy while this overwrites look at `claimed` afterwards: it has to be there first.  It never
+	 * goes back, though who had the seat before may have died after claiming more.
 	 */
 	__atomic_store_n(&seat->claimed, MAX(seat->claimed, seat->head + size), __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -238,7 +238,7 @@ static void read_all(struct bus_port *port)
 
 	unsigned used = seats_used(port->bus);
 
-	/* From another seat each time, so that one that never ends does not keep the others waiting until they are lost. */
+	/* From another seat each time: one that never ends shall not keep the others waiting until they are lost. */
 	port->next++;
 	for (unsigned k = 0; k < used; k++) {
 		unsigned i = (port->next + k) % used;

@@ -2,18 +2,19 @@
 /*
  * Messages from each worker to all others of the host, those of older generations included, through shared memory.
  *
- * The master makes the bus once, before it forks, and every generation has the same.  A worker takes a **seat**, which is
- * a ring that only it writes; the others read there at their own pace, each with a place of its own:
+ * The master makes the bus once, before it forks, and every generation has the same.  A worker takes a **seat**,
+ * which is a ring that only it writes; the others read there at their own pace, each with a place of its own:
  *
  *   ring of a seat   | ...... | m7 | m8 | m9 |......|     `head`: all before it is published
  *                              ^reader A      ^head       `claimed`: all before it may be overwritten, less a ring
  *
- * So a writer never waits, whatever the readers do, and one that is stopped or dies in the middle of a write spoils nothing:
- * what lies behind `head` does not exist yet.  A reader that is more than a ring behind finds that out, counts what it
- * has missed and tells (bus_ops.on_lost).  What one worker writes is read in its order.
+ * So a writer never waits, whatever the readers do, and one that is stopped or dies in the middle of a write spoils
+ * nothing: what lies behind `head` does not exist yet.  A reader that is more than a ring behind finds that out,
+ * counts what it has missed and tells (bus_ops.on_lost).  What one worker writes is read in its order.
  *
- * An eventfd wakes readers: all that have it in epoll, edge-triggered, are woken by each write, and nobody ever reads it.
- * Only workers that somebody listens at have it there, and a writer wakes them at most once in a turn of its loop.
+ * An eventfd wakes readers: all that have it in epoll, edge-triggered, are woken by each write, and nobody ever reads
+ * it.  Only workers that somebody listens at have it there, and a writer wakes them at most once in a turn of its
+ * loop.
  */
 #ifndef SLUICE_PROC_BUS_H
 #define SLUICE_PROC_BUS_H
@@ -37,8 +38,8 @@ struct bus {
 };
 
 /*
- * With `seat_max` seats, or fewer where the system does not let so much be mapped, but not less than `seat_min`: later
- * generations may have more workers, and the bus stays as it is.  0 or -errno.
+ * With `seat_max` seats, or fewer where the system does not let so much be mapped, but not less than `seat_min`:
+ * later generations may have more workers, and the bus stays as it is.  0 or -errno.
  */
 int bus_open(struct bus *bus, unsigned seat_min, unsigned seat_max);
 /* Harmless when not open. */

@@ -21,7 +21,7 @@ void config_check_websocket(const char *text, char *why, size_t size)
 			 CHANNEL_NAME_MAX);
 }
 
-/* As browsers send it (RFC 6454 7): scheme, host, and the port unless it is the usual one; "null" for pages without one. */
+/* As browsers send it (RFC 6454 7): scheme, host, the port unless it is the usual one; "null" for pages without one. */
 void config_check_origin(const char *text, char *why, size_t size)
 {
 	const char *rest = strstr(text, "://");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * WebSocket routes of a configuration, and the channels' way to other workers: the bus.  Other hosts would be reached from
- * here too, by another struct channel_link in front of the bus.
+ * WebSocket routes of a configuration, and the channels' way to other workers: the bus.  Other hosts would be reached
+ * from here too, by another struct channel_link in front of the bus.
  */
 #include <stdlib.h>
 
