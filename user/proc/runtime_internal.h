@@ -23,6 +23,12 @@ int runtime_build_websocket(const struct runtime *rt, const struct config_route 
 int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_websockets(struct runtime *rt);
 
+/* runtime_limits.c: before the routes; 0 or -errno. */
+int runtime_open_limits(struct runtime *rt);
+void runtime_close_limits(struct runtime *rt);
+/* Of a route; NULL: no limit. */
+const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
+					 const struct config_route *route);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 #endif
