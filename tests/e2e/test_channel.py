@@ -389,10 +389,12 @@ def try_reload(drain):
         ends = []
 
         def leave(w):
-            assert w.read_close() == (1001, b"going away")
+            got = w.read()
             ends.append(time.monotonic() - began)
+            # At the very end of the drain there is no time left for a word.
+            assert got == (CLOSE, b"\x03\xe9going away") or (got is None and ends[-1] > drain * 0.95), got
             w.send(close_frame(1001))
-            w.at_end()
+            w.close()
 
         threads = [threading.Thread(target=leave, args=(w,)) for w in old]
         for t in threads:
@@ -401,7 +403,7 @@ def try_reload(drain):
             t.join(PATIENCE + drain)
         assert len(ends) == 20
         assert min(ends) >= drain * 0.45, ends
-        # Two workers close ten each over 40 % of the drain: not all in one moment.
+        # Each at an instant of its own within the second half.
         assert max(ends) - min(ends) > drain * 0.15, ends
         assert [stream.read() for _ in range(3)] == [("message", x) for x in (b"from old", b"from new", b"by POST")]
         assert stream.read() == ("close", b"1001 going away") and stream.read() is None

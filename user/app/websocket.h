@@ -48,8 +48,8 @@ struct channel_hub *websockets_hub(struct websockets *w);
 /* In the worker, before its first connection.  `link`: to the other workers; NULL: none. */
 void websockets_start(struct websockets *w, struct loop *loop, struct stats_block *stats,
 		      const struct channel_link *link);
-/* No more are taken; those there are get closed with 1001, spread evenly from `from_ms` to `to_ms` from now. */
-void websockets_drain(struct websockets *w, uint64_t from_ms, uint64_t to_ms);
+/* The server stops: no more are taken, and those there are get closed with 1001, evenly within that time. */
+void websockets_drain(struct websockets *w, uint64_t within_ms);
 /* When every session is gone. */
 void websockets_stop(struct websockets *w);
 

@@ -293,9 +293,15 @@ static void on_ready(void *ctx)
 	websocket_run(ws);
 }
 
+static void on_leave(void *ctx)
+{
+	websocket_close(ctx, 1001, "going away", CLOSE_DRAIN);
+}
+
 const struct detached_ops websocket_detached_ops = {
 	.on_ready = on_ready,
 	.on_abort = on_abort,
+	.on_leave = on_leave,
 };
 
 /* The beginning ----------------------------------------------------------------------------------------------- */

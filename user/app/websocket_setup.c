@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What all WebSockets of a worker share, and how they end when it does. */
+/* What all WebSockets of a worker share, and how they end when the server stops. */
 #include <stdlib.h>
 
 #include "app/websocket_internal.h"
 #include "base/err.h"
 
 #define KEEP_SOCKETS 256u
-/* Between two portions of connections that are closed because the worker leaves. */
+/* Between two portions of connections that are closed because the server stops. */
 #define DRAIN_STEP_MS 20u
 
 /* As many as it takes to be through in time, evenly; few go one by one, at longer intervals. */
@@ -72,14 +72,13 @@ void websockets_start(struct websockets *w, struct loop *loop, struct stats_bloc
 	channel_hub_start(w->hub, loop, link);
 }
 
-void websockets_drain(struct websockets *w, uint64_t from_ms, uint64_t to_ms)
+void websockets_drain(struct websockets *w, uint64_t within_ms)
 {
-	/* A worker that leaves may be told to stop, which is more urgent; not the other way round. */
-	if (w->is_draining && w->drain_end_ms <= w->loop->now_ms + to_ms)
+	if (w->is_draining)
 		return;
 	w->is_draining = true;
-	w->drain_end_ms = w->loop->now_ms + to_ms;
-	loop_timer_start(w->loop, &w->drain_timer, from_ms);
+	w->drain_end_ms = w->loop->now_ms + within_ms;
+	loop_timer_start(w->loop, &w->drain_timer, 1);
 }
 
 void websockets_stop(struct websockets *w)

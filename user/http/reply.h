@@ -31,12 +31,14 @@
 
 struct reply;
 
-/* Who has taken a connection over; both are called at most until the connection is given back by reply_detach's close. */
+/* Who has taken a connection over; they are called at most until the connection is given back by reply_detach's close. */
 struct detached_ops {
 	/* An event; conn_note_events was called already. */
 	void (*on_ready)(void *ctx);
 	/* The server closes the connection (it stops): let go of it, call nothing.  How many bytes the client was sent. */
 	uint64_t (*on_abort)(void *ctx);
+	/* It is to end soon, at the latest by on_abort: say goodbye.  NULL: it is closed at once instead. */
+	void (*on_leave)(void *ctx);
 };
 
 /* A connection that is no longer HTTP. */

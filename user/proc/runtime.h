@@ -55,8 +55,8 @@ struct runtime_options {
 int runtime_start(struct runtime *rt, const struct runtime_options *opt);
 /* Idle connections to servers are closed, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
-/* WebSockets are told to leave, spread evenly from `from_ms` to `to_ms` from now. */
-void runtime_drain_websockets(struct runtime *rt, uint64_t from_ms, uint64_t to_ms);
+/* The server stops: WebSockets are told to leave, spread evenly over that time. */
+void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms);
 /* Is there a route whose messages go from worker to worker? */
 bool runtime_has_channels(const struct config *config);
 /* In the worker, when every session is gone. */

@@ -171,10 +171,10 @@ int runtime_start_websockets(struct runtime *rt, const struct runtime_options *o
 	return 0;
 }
 
-void runtime_drain_websockets(struct runtime *rt, uint64_t from_ms, uint64_t to_ms)
+void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms)
 {
 	if (rt->websockets)
-		websockets_drain(rt->websockets, from_ms, to_ms);
+		websockets_drain(rt->websockets, within_ms);
 }
 
 void runtime_stop_websockets(struct runtime *rt)

@@ -52,6 +52,7 @@ static void on_turn(struct loop *l, int event_count)
 	__atomic_store_n(&w->line->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
 	rebalancer_on_turn(&w->rebalancer);
 	sandbox_tell();
+	worker_tell_troubles(w);
 }
 
 /* The end ----------------------------------------------------------------------------------------------------- */
@@ -95,6 +96,17 @@ static void on_drain_over(struct timer *t)
 	loop_stop(&w->loop);
 }
 
+void worker_start_limit(struct worker *w, uint64_t min_ms)
+{
+	const struct config_timeouts *t = &w->opt->config->timeouts;
+	uint64_t limit_ms = MAX(t->drain, min_ms);
+
+	if (timer_is_active(&w->drain_timer))
+		return;
+	loop_timer_start(&w->loop, &w->drain_timer, limit_ms);
+	server_spread_closes(&w->server, limit_ms, t->close_spread ? t->close_spread : limit_ms / 2);
+}
+
 static void drain(struct worker *w)
 {
 	if (w->is_draining)
@@ -113,9 +125,8 @@ static void drain(struct worker *w)
 	server_drain(&w->server);
 	runtime_drain(w->opt->runtime);
 	/* Clients come back at once: not all in the same moment, and with time left for the closing handshake. */
-	runtime_drain_websockets(w->opt->runtime, 0, MIN(w->opt->config->timeouts.drain / 2, STOP_SPREAD_MS));
-	if (!timer_is_active(&w->drain_timer))
-		loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	runtime_drain_websockets(w->opt->runtime, MIN(w->opt->config->timeouts.drain / 2, STOP_SPREAD_MS));
+	worker_start_limit(w, 1);
 	worker_stop_if_empty(w);
 }
 
@@ -287,6 +298,7 @@ static int start(struct worker *w)
 	fill_server(w);
 	fill_acceptor(w);
 	fill_rebalancer(w);
+	worker_start_troubles(w);
 	err = start_runtime(w);
 	if (!err)
 		err = start_signals(w);
