@@ -39,7 +39,9 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib
+# Has no .pc file.
+WSLAY_LIBS := -lwslay
 
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
@@ -50,13 +52,14 @@ LACKING    := $(if $(IS_BUILD),$(shell \
                         command -v $$tool >/dev/null || echo $$tool; done; \
                 for lib in $(PKGS) libxxhash $(if $(IS_TEST),cmocka); do \
                         $(PKG) --exists $$lib 2>/dev/null || echo $$lib; done; \
+                echo '#include <wslay/wslay.h>' | $(CC) -E - >/dev/null 2>&1 || echo wslay; \
                 [ -n '$(LLHTTP_DIR)' ] || $(PKG) --atleast-version=9.2 libllhttp 2>/dev/null || echo 'llhttp>=9.2'))
 ifneq ($(LACKING),)
 $(error not installed: $(LACKING); run: sudo scripts/bootstrap$(if $(IS_TEST), test))
 endif
 
 DEP_CFLAGS := $(shell $(PKG) --cflags $(PKGS) 2>/dev/null) $(LLHTTP_CFLAGS)
-DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) -lm
+DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) $(WSLAY_LIBS) -lm
 
 OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
               -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
@@ -102,7 +105,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
         bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bpf-stats \
         soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
@@ -132,6 +135,9 @@ bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (
 
 bench-idle: $(BIN) ## memory of an idle keep-alive connection
 	$(Q)SLUICE=$(BIN) python3 tests/bench/idle_memory.py $(ARGS)
+
+bench-channel: $(BIN) ## 10,000 subscribers of one channel: memory of each, time until all have a message
+	$(Q)SLUICE=$(BIN) python3 tests/bench/channel.py $(ARGS)
 
 bench-burst: $(BIN) ## 256 SYNs in one burst at workers that accept late (root)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/burst.py $(ARGS)

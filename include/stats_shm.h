@@ -39,7 +39,14 @@
 	X(CLOSE_PROXY_HEADER, "proxy_header")		/* no PROXY protocol header, a wrong or late one */ \
 	X(CLOSE_TUNNEL, "tunnel")			/* after a 101: both sides have ended */       \
 	X(CLOSE_TUNNEL_IDLE, "tunnel_idle")		/* after a 101: nothing came in time */        \
-	X(CLOSE_TUNNEL_FAILED, "tunnel_failed")	/* after a 101: a side was reset */
+	X(CLOSE_TUNNEL_FAILED, "tunnel_failed")	/* after a 101: a side was reset */            \
+	X(CLOSE_WEBSOCKET, "websocket")		/* both sides have said goodbye */             \
+	X(CLOSE_WEBSOCKET_ABORT, "websocket_abort")	/* the client was gone without a goodbye */    \
+	X(CLOSE_WEBSOCKET_ERROR, "websocket_error")	/* the client broke the protocol or a limit */ \
+	X(CLOSE_WEBSOCKET_SILENT, "websocket_silent")	/* no answer to a ping */                      \
+	X(CLOSE_EVENT_STREAM, "event_stream")		/* the client has ended a stream of events */  \
+	X(CLOSE_SUBSCRIBER_SLOW, "subscriber_slow")	/* too much waited for this subscriber */      \
+	X(CLOSE_SUBSCRIBER_LOST, "subscriber_lost")	/* messages were lost on their way to it */
 
 #define X(id, text) id,
 enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };
@@ -87,6 +94,30 @@ struct udp_stats {
 	uint64_t dropped[UDP_DROP_COUNT];
 };
 
+/* Of WebSockets, streams of events and channels. */
+#define STATS_WEBSOCKET(X)                                                                         \
+	X(connections)	/* open now, streams included */                                           \
+	X(opened)	/* handshakes done, streams included */                                    \
+	X(streams)	/* of those, streams of events */                                          \
+	X(refused)	/* handshakes and messages by POST that were not let in */                 \
+	X(messages_in)	/* of clients, by WebSocket */                                             \
+	X(published)	/* by POST */                                                              \
+	X(messages_out)                                                                            \
+	X(bytes_in)                                                                                \
+	X(bytes_out)                                                                               \
+	X(pings)	/* sent */                                                                 \
+	X(failed)	/* connections whose client broke the protocol or a limit */               \
+	X(timeouts)	/* no answer to a ping, nothing taken in time */                           \
+	X(slow)		/* subscribers closed because too much waited for them */                  \
+	X(lost)		/* messages of other workers that were overwritten before they were read */\
+	X(told_lost)	/* subscribers closed for that */
+
+struct stats_websocket {
+#define X(name) uint64_t name;
+	STATS_WEBSOCKET(X)
+#undef X
+};
+
 struct stats_block {
 	uint64_t accepted;			/* connections */
 	uint64_t requests;			/* requests answered, whatever the status */
@@ -108,6 +139,7 @@ struct stats_block {
 	uint64_t rate_limited;			/* requests answered by 429: their client asks too often */
 	uint64_t memory_refused;		/* requests answered by 503: the memory for buffers is used up */
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
+	struct stats_websocket websocket;
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */

@@ -36,7 +36,10 @@ static void make_up(struct made_up *m)
 		.state = WORKER_RUNNING,
 	};
 	m->stats[0].closed[CLOSE_IDLE] = 7;
+	m->stats[0].websocket.connections = 3;
+	m->stats[0].websocket.told_lost = 2;
 	m->stats[1] = m->stats[0];
+	m->stats[1].websocket.connections = 4;
 	m->stats[1].state = WORKER_DOWN;
 	m->stats[1].closed[CLOSE_REFUSED] = 5;
 	assert_int_equal(sock_addr_parse(SPAN("127.0.0.1:8080"), &m->listens[0].addr), 0);
@@ -130,6 +133,8 @@ static void status__json_keeps_the_contract(void **state)
 	assert_int_equal(number_at(json_object_get(w, "closed"), "idle"), 7);
 	assert_int_equal(number_at(json_object_get(w, "closed"), "refused"), 0);
 	assert_int_equal(json_object_size(json_object_get(w, "closed")), CLOSE_REASON_COUNT);
+	assert_int_equal(number_at(json_object_get(w, "websocket"), "connections"), 3);
+	assert_int_equal(number_at(json_object_get(w, "websocket"), "told_lost"), 2);
 	w = json_array_get(json_object_get(s, "workers"), 1);
 	assert_int_equal(number_at(w, "slot"), 1);
 	assert_string_equal(string_at(w, "state"), "down");
@@ -213,6 +218,7 @@ static void status__totals_are_the_sums(void **state)
 	assert_int_equal(number_at(json_object_get(t, "status"), "2xx"), 9800);
 	assert_int_equal(number_at(json_object_get(t, "closed"), "idle"), 14);
 	assert_int_equal(number_at(json_object_get(t, "closed"), "refused"), 5);
+	assert_int_equal(number_at(json_object_get(t, "websocket"), "connections"), 7);
 	json_decref(s);
 }
 

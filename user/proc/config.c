@@ -52,6 +52,7 @@ static void free_route(struct config_route *route)
 {
 	free_list(route->index, route->index_count);
 	free_proxy(&route->proxy);
+	free_list(route->websocket.origins, route->websocket.origins_count);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);

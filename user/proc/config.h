@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream.h"
+#include "app/websocket.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -63,7 +64,7 @@ struct config_listen_udp {
 	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -82,11 +83,21 @@ struct config_proxy {
 	unsigned response_set_count, response_add_count, response_remove_count;
 };
 
+/* Of a route with `websocket`.  Times in ms. */
+struct config_websocket {
+	unsigned message, frame, queue;	/* bytes */
+	uint64_t ping, pong, close;	/* ping 0 = off */
+	enum websocket_publish publish;
+	bool has_deflate;
+	char **origins;
+	unsigned origins_count;
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, or name of an upstream */
+	char *value;			/* folder, body, target, name of an upstream, "echo" or "channel:NAME" */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
@@ -95,6 +106,7 @@ struct config_route {
 	uint64_t rate;			/* requests of a client per hour; 0: no limit; UINT64_MAX: as limits { rate } */
 	unsigned burst;			/* 0: as limits { burst } */
 	struct config_proxy proxy;
+	struct config_websocket websocket;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };

@@ -51,6 +51,7 @@
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
 #define FOR_PROXY   (1u << ROUTE_PROXY)
+#define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -89,6 +90,11 @@ static const char *const retries[] = {[PROXY_RETRY_OFF] = "off",
 				      [PROXY_RETRY_IDEMPOTENT] = "idempotent",
 				      [PROXY_RETRY_ALL] = "all",
 				      NULL};
+
+static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
+					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
+					 [WEBSOCKET_PUBLISH_ANY] = "any",
+					 NULL};
 
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
@@ -204,6 +210,7 @@ static const struct config_key route_keys[] = {
 	{"respond", HANDLER(ROUTE_RESPOND, NULL)},
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
+	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -235,6 +242,23 @@ static const struct config_key route_keys[] = {
 	{"response_set", FIELDS(response_set, config_check_field_line)},
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
+	{"message", SIZE(config_route, websocket.message, WEBSOCKET_MESSAGE_MIN,
+			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"frame", SIZE(config_route, websocket.frame, WEBSOCKET_MESSAGE_MIN, WEBSOCKET_MESSAGE_MAX,
+		       NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"queue", SIZE(config_route, websocket.queue, 1, GIB, NULL, "256k"),
+	 .route_kinds = FOR_SOCKET},
+	{"ping", DURATION(config_route, websocket.ping, CONFIG_MS, 10, DAY_MS, "off", "30s"),
+	 .route_kinds = FOR_SOCKET},
+	{"pong_timeout", DURATION(config_route, websocket.pong, CONFIG_MS, 10, DAY_MS, NULL, "10s"),
+	 .route_kinds = FOR_SOCKET},
+	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
+	 .route_kinds = FOR_SOCKET},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
+	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
+	 .route_kinds = FOR_SOCKET},
+	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
+	 .route_kinds = FOR_SOCKET},
 };
 
 static const struct config_key log_keys[] = {

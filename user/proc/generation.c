@@ -169,9 +169,23 @@ static void on_kill_timer(struct timer *t)
 	supervisor_stop(&g->monitor, SIGKILL);
 }
 
+/* Made once, before the first worker that may need it: all that follow have the same. */
+static int open_bus(const struct generation *g)
+{
+	struct master *m = g->master;
+	int err;
+
+	if (bus_is_open(&m->bus) || !runtime_has_channels(g->config))
+		return 0;
+	err = bus_open(&m->bus, 2 * g->worker_count, BUS_SEATS_MAX);
+	if (err)
+		log_error("cannot open the channels between workers: %s", strerror(-err));
+	return err;
+}
+
 static int open_all(struct generation *g, const struct generation *before)
 {
-	const struct master *m = g->master;
+	struct master *m = g->master;
 	int err = runtime_new(g->config, m->file_limit, &g->runtime);
 
 	/* After the folders of the routes, which it names. */
@@ -189,6 +203,8 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = open_steer(g, before);
 	if (!err)
 		err = open_inboxes(g, before);
+	if (!err)
+		err = open_bus(g);
 	if (!err)
 		err = generation_open_listeners(g, before);
 	if (!err)

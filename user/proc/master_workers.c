@@ -17,6 +17,7 @@ static void on_start(void *owner, unsigned slot)
 	g->stats[slot].generation = g->number;
 	g->stats[slot].connections = 0;
 	g->stats[slot].udp_sessions = 0;
+	g->stats[slot].websocket.connections = 0;
 }
 
 static void on_started(void *owner, unsigned slot, pid_t pid)
@@ -75,6 +76,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.steer = g->steer,
 		.inboxes = &g->inboxes,
 		.upstreams = &g->upstreams,
+		.bus = bus_is_open(&m->bus) ? &m->bus : NULL,
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
 		.stats = &g->stats[slot],
@@ -191,11 +193,13 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 
 	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
 	upstream_table_forget_worker(&g->upstreams, slot);
+	bus_forget(&m->bus, (uint32_t)pid);
 	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	g->stats[slot].connections = 0;
 	g->stats[slot].udp_sessions = 0;
+	g->stats[slot].websocket.connections = 0;
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)

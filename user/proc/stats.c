@@ -42,6 +42,9 @@ static const struct field counters[] = {
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
 	COUNTER(udp),
+#define X(name) { "websocket." #name, offsetof(struct stats_block, websocket.name), 1 },
+	STATS_WEBSOCKET(X)
+#undef X
 };
 
 /* 32 bits each. */

@@ -137,12 +137,23 @@ static json_t *limits(const struct limit_table *t)
 	return fill_end(&f);
 }
 
+static json_t *websocket(const struct stats_websocket *ws)
+{
+	struct filler f = fill_new();
+
+#define X(name) fill_u64(&f, #name, ws->name);
+	STATS_WEBSOCKET(X)
+#undef X
+	return fill_end(&f);
+}
+
 static void fill_counters(struct filler *f, struct stats_block *b, bool has_buckets)
 {
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		fill_u64(f, counters[i].name, *counter_of(b, i));
 	fill(f, "status", status_classes(b));
 	fill(f, "closed", close_reasons(b));
+	fill(f, "websocket", websocket(&b->websocket));
 	fill(f, "limited", limited(b));
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
 	fill(f, "udp", status_udp_counters(&b->udp, b->udp_sessions));

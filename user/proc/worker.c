@@ -17,6 +17,9 @@
 /* Descriptors that are neither connections nor cached files: epoll, signals, channel, log, reserve, stdio ... */
 #define FILES_APART 32u
 
+/* WebSockets of a server that stops are closed within this time. */
+#define STOP_SPREAD_MS 1000u
+
 /* The longest message of the channel. */
 union message {
 	char type;
@@ -124,6 +127,8 @@ static void drain(struct worker *w)
 	server_drain(&w->server);
 	worker_drain_udp(w);
 	runtime_drain(w->opt->runtime);
+	/* Clients come back at once: not all in the same moment, and with time left for the closing handshake. */
+	runtime_drain_websockets(w->opt->runtime, MIN(w->opt->config->timeouts.drain / 2, STOP_SPREAD_MS));
 	worker_start_limit(w, 1);
 	worker_stop_if_empty(w);
 }
@@ -272,6 +277,21 @@ static void fill_rebalancer(struct worker *w)
 	rebalancer_init(&w->rebalancer);
 }
 
+static int start_runtime(struct worker *w)
+{
+	const struct worker_options *opt = w->opt;
+	struct runtime_options runtime = {
+		.loop = &w->loop,
+		.stats = opt->stats,
+		.table = opt->upstreams,
+		.bus = opt->bus,
+		.worker = opt->slot,
+		.file_limit = opt->file_limit,
+	};
+
+	return runtime_start(opt->runtime, &runtime);
+}
+
 static int start(struct worker *w)
 {
 	int err = loop_init(&w->loop);
@@ -280,13 +300,14 @@ static int start(struct worker *w)
 		return err;
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
-	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
 	fill_acceptor(w);
 	fill_rebalancer(w);
 	worker_start_troubles(w);
-	err = start_signals(w);
+	err = start_runtime(w);
+	if (!err)
+		err = start_signals(w);
 	if (err)
 		return err;
 	io_init(&w->channel_io, w->opt->channel_fd, on_channel);

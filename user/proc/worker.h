@@ -60,6 +60,7 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
+	struct bus *bus;		/* NULL: no channel is configured */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
 	struct stats_block *stats;	/* of this slot and generation */
