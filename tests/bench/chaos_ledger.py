@@ -133,7 +133,9 @@ class Ledger:
         if entry is None or entry["reason"] not in TUNNEL_REASONS:
             return None
         if entry["reason"] == "drain":
-            return "tunnel drained" if self.is_at_limit(r, DRAIN_S / 2) else None
+            if self.is_at_limit(r, DRAIN_S / 2):
+                return "tunnel drained"
+            return "late" if self.is_late(r) else None
         if any(kind == "kill" and entry["server"] == server and self.meets(r, at, to)
                for at, to, server, kind in self.log.faults):
             return "server"

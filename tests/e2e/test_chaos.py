@@ -143,6 +143,7 @@ def test_ledger_client_without_cpu():
     assert not fails(record("status", 49, 55, status=408))
     assert fails(record("status", 54, 55, status=408)), "it had the CPU again"
     assert not fails(record("reset", 49, 55), line("drain", status=200))
+    assert not fails(record("eof", 49, 55, kind="steady tunnel", method="tunnel"), line("drain", status=200))
     assert not fails(record("ok", 45, 60)) and fails(record("ok", 54, 69))
     # What has nothing to do with time.
     for out in ("eof", "reset", "wrong", "hung", "closed while idle", "refused"):
