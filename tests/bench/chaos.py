@@ -200,6 +200,10 @@ def judge(report, world, chronicle, records):
     kinds = collections.Counter(r["kind"] for r in records)
     print("requests: %s" % ", ".join("%s %d" % item for item in kinds.most_common()))
     print("failures explained: %s; log lines lost with killed workers: %d" % (dict(ledger.explained) or "none", lost))
+    if ledger.late:
+        print("client processes got no CPU %d times, for up to %.1f s" % (
+            len(ledger.late), max(to - at for at, to in ledger.late)
+        ))
     print("slowest: %s" % ", ".join("%s %.2f s" % item for item in sorted(slowest.items())))
     report.check("every failure is explained by an event", none_left(ledger, "failed", len(records)))
     report.check("configuration as in force", none_left(ledger, "version", kinds["version"]))

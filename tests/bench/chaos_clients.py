@@ -17,6 +17,7 @@ from chaos_world import EXTRA, FILES, FIXED, now
 from harness import Client, ProtocolError, request
 
 SILENCE_S = 25  # longer than everything the configuration allows: the request hangs
+LATE_S = 1.5  # a client process that sleeps this much too long is starved
 TABLE_SIZE = (256 << 10) - 8
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "x")]
 
@@ -401,6 +402,17 @@ class Chaotic:
         c.close()
 
 
+def watch_lateness(end, out):
+    """This process does not run when it should: what its clients see of time then is no fault of the server."""
+    last = now()
+    while last < end + SILENCE_S:
+        time.sleep(0.2)
+        at = now()
+        if at - last > LATE_S:
+            out({"id": "late", "kind": "late", "out": "late", "t0": last, "t1": at})
+        last = at
+
+
 def run_threads(first, count, seed, content, end, path):
     with open(path, "w") as f:
         lock = threading.Lock()
@@ -418,6 +430,7 @@ def run_threads(first, count, seed, content, end, path):
                 out({"id": "%d-x" % number, "kind": "harness", "out": "error", "t0": now(), "t1": now(), "began": now(),
                      "client": "", "server": 0, "method": "", "target": "", "note": repr(e)})
 
+        threading.Thread(target=watch_lateness, args=(end, out), daemon=True).start()
         threads = [threading.Thread(target=run, args=(first + i,), daemon=True) for i in range(count)]
         for t in threads:
             t.start()

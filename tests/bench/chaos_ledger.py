@@ -10,6 +10,8 @@ A failure is explained when, and only when,
                 last part of it)
     away        it was refused at the address that comes and goes while that was, or may have been, away
 
+    late        a client process got no CPU just then, and the answer is one about time: 408, cut at the drain limit, slow
+
 Wrong bytes, a wrong status, a connection closed while idle, and a request that hangs are never explained.
 """
 import collections
@@ -53,13 +55,17 @@ class Ledger:
         self.log, self.lines, self.slack = chronicle, lines, slack
         self.explained = collections.Counter()
         self.wrong = []
+        self.late = []
         self.killed = collections.defaultdict(list)
         for at, held in chronicle.kills:
             for key in held:
                 self.killed[key].append(at)
 
     def judge(self, records):
+        self.late = [(r["t0"], r["t1"]) for r in records if r["kind"] == "late"]
         for r in records:
+            if r["kind"] == "late":
+                continue
             if r["out"] == "ok":
                 self.check_version(r)
             else:
@@ -88,7 +94,16 @@ class Ledger:
             return self.tunnel(r)
         if self.was_drained(r):
             return "drained"
+        if self.is_late(r) and self.is_about_time(r):
+            return "late"
         return self.server(r)
+
+    def is_late(self, r):
+        return any(at < r["t1"] and to > r["began"] for at, to in self.late)
+
+    def is_about_time(self, r):
+        entry = self.reason(r)
+        return (r["out"] == "status" and r.get("status") == 408) or (entry is not None and entry["reason"] == "drain")
 
     def was_killed(self, r):
         times = self.killed.get((r["client"], r["server"]), ())
@@ -118,7 +133,9 @@ class Ledger:
         if entry is None or entry["reason"] not in TUNNEL_REASONS:
             return None
         if entry["reason"] == "drain":
-            return "tunnel drained" if self.is_at_limit(r, DRAIN_S / 2) else None
+            if self.is_at_limit(r, DRAIN_S / 2):
+                return "tunnel drained"
+            return "late" if self.is_late(r) else None
         if any(kind == "kill" and entry["server"] == server and self.meets(r, at, to)
                for at, to, server, kind in self.log.faults):
             return "server"
@@ -178,10 +195,10 @@ class Ledger:
         limits = collections.defaultdict(lambda: PLAIN_S * stretch, {kind: server + 2 * stretch for kind in PROXIED})
         found = {}
         for r in records:
-            if r["kind"].endswith("tunnel") or r["kind"] == "idle":
+            if r["kind"].endswith("tunnel") or r["kind"] in ("idle", "late"):
                 continue
             took = r["t1"] - r["t0"]
             found[r["kind"]] = max(found.get(r["kind"], 0), took)
-            if took > limits[r["kind"]] or r["out"] == "hung":
+            if (took > limits[r["kind"]] and not self.is_late(r)) or r["out"] == "hung":
                 self.add("took %.1f s" % took, r, self.lines.get(r["id"]))
         return found

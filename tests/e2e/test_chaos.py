@@ -132,6 +132,25 @@ def test_ledger_log():
     assert wrong(record("ok", 9, 9.9, status=200), {}) == (0, 1), "in the buffer of a worker that died"
 
 
+def test_ledger_client_without_cpu():
+    late = {"id": "late", "kind": "late", "out": "late", "t0": 50, "t1": 53}
+
+    def fails(r, lines=None):
+        ledger = Ledger(chronicle(), lines or {}, SLACK).judge([late, r])
+        ledger.longest([late, r], 1)
+        return bool(ledger.wrong)
+
+    assert not fails(record("status", 49, 55, status=408))
+    assert fails(record("status", 54, 55, status=408)), "it had the CPU again"
+    assert not fails(record("reset", 49, 55), line("drain", status=200))
+    assert not fails(record("eof", 49, 55, kind="steady tunnel", method="tunnel"), line("drain", status=200))
+    assert not fails(record("ok", 45, 60)) and fails(record("ok", 54, 69))
+    # What has nothing to do with time.
+    for out in ("eof", "reset", "wrong", "hung", "closed while idle", "refused"):
+        assert fails(record(out, 49, 55)), out
+    assert fails(record("status", 49, 55, status=502))
+
+
 def test_ledger_longest():
     ledger = Ledger(chronicle(), {}, SLACK)
     ledger.longest([record("ok", 0, 5), record("ok", 0, 15, kind="shaky"), record("ok", 0, 60, kind="idle")], 1)
