@@ -38,6 +38,30 @@
 enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };
 #undef X
 
+/* What a worker did at Redis servers; the last three are gauges, of what there is at the moment. */
+#define STATS_REDIS(X)                                                                             \
+	X(commands)		/* sent for requests */                                            \
+	X(errors)		/* answered by an error of the server */                           \
+	X(refused)		/* requests that the route does not allow */                       \
+	X(timeouts)		/* no answer in time */                                            \
+	X(down)			/* no connection */                                                \
+	X(lost)			/* the connection was lost before the answer */                    \
+	X(queue_full)		/* too many waited */                                              \
+	X(connects)		/* connections made */                                             \
+	X(connect_failures)	/* not made, or not taken into use */                              \
+	X(messages)		/* of channels, as they came in */                                 \
+	X(streams)		/* requests that became a stream of messages */                    \
+	X(streams_dropped)	/* ... that were closed because the client did not read */         \
+	X(connections)		/* gauge: in use */                                                \
+	X(channels)		/* gauge: subscribed to */                                         \
+	X(subscribers)		/* gauge: streams that are open */
+
+#define X(name) uint64_t name;
+struct stats_redis {
+	STATS_REDIS(X)
+};
+#undef X
+
 struct stats_block {
 	uint64_t accepted;			/* connections */
 	uint64_t requests;			/* requests answered, whatever the status */
@@ -57,6 +81,7 @@ struct stats_block {
 	uint64_t moved_in, moved_out;		/* connections taken from and given to other workers */
 	uint64_t timeouts;
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
+	struct stats_redis redis;
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */

@@ -146,8 +146,8 @@ static int build_handler(struct config_faults *f, cfg_t *section, struct config_
 	if (!first && !config_has_gap(section))
 		config_fault_value(f, route->place.line, "route", NULL,
 				   "route '%.100s' has no handler: expected files = \"/FOLDER\", "
-				   "respond = \"TEXT\", redirect = \"https://...\" or "
-				   "proxy = \"UPSTREAM\"",
+				   "respond = \"TEXT\", redirect = \"https://...\", "
+				   "proxy = \"UPSTREAM\" or redis = \"NAME\"",
 				   route->prefix);
 	*ret_has_one = first != NULL;
 	return r;

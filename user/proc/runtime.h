@@ -14,6 +14,8 @@
 struct file_cache;
 struct proxy;
 struct proxy_group;
+struct redis_service;
+struct stats_redis;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -23,6 +25,8 @@ struct runtime {
 	struct upstream **upstreams;	/* in the order of the configuration */
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
+	struct redis_service **redis;	/* likewise */
+	unsigned redis_count;
 	struct cidr_set trusted;
 	bool is_started;
 	const struct loop *loop;	/* of the worker; NULL until it has one */
@@ -36,7 +40,10 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 /* In the worker, before its first connection. */
 void runtime_start(struct runtime *rt, struct loop *loop, const struct upstream_table *table, unsigned worker,
 		   unsigned file_limit);
-/* Idle connections to servers are closed, others when their requests have ended. */
+/* Beside it: servers that are connected to in advance. */
+void runtime_start_redis(struct runtime *rt, struct loop *loop, const struct upstream_table *table,
+			 struct stats_redis *stats);
+/* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* In the worker, when every session is gone. */
 void runtime_stop(struct runtime *rt);

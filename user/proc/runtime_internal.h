@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c and runtime_proxy.c. */
+/* Between runtime.c, runtime_proxy.c and runtime_redis.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -13,5 +13,12 @@ int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+/* Likewise. */
+int runtime_open_redis(struct runtime *rt);
+void runtime_close_redis(struct runtime *rt);
+int runtime_build_redis(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+void runtime_drain_redis(struct runtime *rt);
+void runtime_stop_redis(struct runtime *rt);
 
 #endif

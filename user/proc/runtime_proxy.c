@@ -181,10 +181,12 @@ void runtime_drain(struct runtime *rt)
 {
 	for (unsigned i = 0; i < rt->upstream_count; i++)
 		upstream_drain(rt->upstreams[i]);
+	runtime_drain_redis(rt);
 }
 
 void runtime_stop(struct runtime *rt)
 {
+	runtime_stop_redis(rt);
 	if (!rt->is_started)
 		return;
 	runtime_drain(rt);
@@ -200,7 +202,8 @@ uint64_t runtime_body_max(const struct runtime *rt)
 		const struct config_site *site = &rt->config->sites[i];
 
 		for (unsigned n = 0; n < site->route_count; n++)
-			if (site->routes[n].kind == ROUTE_PROXY && site->routes[n].proxy.body != UINT64_MAX)
+			if ((site->routes[n].kind == ROUTE_PROXY || site->routes[n].kind == ROUTE_REDIS) &&
+			    site->routes[n].proxy.body != UINT64_MAX)
 				max = MAX(max, site->routes[n].proxy.body);
 	}
 	return max;

@@ -30,6 +30,9 @@ void stats_add(struct stats_block *to, const struct stats_block *from)
 	ADD(moved_out);
 	ADD(timeouts);
 	ADD(sandbox_refused);
+#define X(name) ADD(redis.name);
+	STATS_REDIS(X)
+#undef X
 #undef ADD
 	hist_merge(&to->latency_us, &from->latency_us);
 }

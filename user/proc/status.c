@@ -105,12 +105,23 @@ static json_t *close_reasons(const struct stats_block *b)
 	return fill_end(&f);
 }
 
+static json_t *redis(const struct stats_block *b)
+{
+	struct filler f = fill_new();
+
+#define X(name) fill_u64(&f, #name, b->redis.name);
+	STATS_REDIS(X)
+#undef X
+	return fill_end(&f);
+}
+
 static void fill_counters(struct filler *f, struct stats_block *b, bool has_buckets)
 {
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		fill_u64(f, counters[i].name, *counter_of(b, i));
 	fill(f, "status", status_classes(b));
 	fill(f, "closed", close_reasons(b));
+	fill(f, "redis", redis(b));
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
 }
 

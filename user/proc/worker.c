@@ -261,6 +261,7 @@ static int start(struct worker *w)
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
 	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
+	runtime_start_redis(w->opt->runtime, &w->loop, w->opt->upstreams, &w->opt->stats->redis);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
 	fill_acceptor(w);
