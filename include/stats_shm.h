@@ -46,6 +46,7 @@ enum close_reason { CLOSE_REASONS(X) CLOSE_REASON_COUNT };
 	X(timeouts)		/* no answer in time */                                            \
 	X(down)			/* no connection */                                                \
 	X(lost)			/* the connection was lost before the answer */                    \
+	X(too_large)		/* an answer was larger than allowed */                            \
 	X(queue_full)		/* too many waited */                                              \
 	X(connects)		/* connections made */                                             \
 	X(connect_failures)	/* not made, or not taken into use */                              \

@@ -37,7 +37,7 @@ static void config_proxy_errors__name_the_nearest(void **state)
 						"'rewrite'?"}},
 		{ROUTE("zzzzzz = 1"),
 		 .want = {"2: unknown key 'zzzzzz' in route; known here: files, respond, redirect, "
-			  "proxy, status"}},
+			  "proxy, redis, status"}},
 		{ROUTE("zzzzzz = 1"), .want = {"2: response_add, response_remove"}},
 		{"upstream app { balance = lest " SERVER " }",
 		 .want = {"1: balance: 'lest' is unknown; did you mean 'least'? known: rr least "

@@ -44,7 +44,7 @@ void redis_refuse(struct reply *reply, unsigned status, const char *why)
 
 unsigned redis_failure_status(enum redis_failure why)
 {
-	return why == REDIS_CALL_TIMEOUT ? 504 : 503;
+	return why == REDIS_CALL_TIMEOUT ? 504 : why == REDIS_CALL_TOO_LARGE ? 502 : 503;
 }
 
 static void free_request(struct redis_request *r)

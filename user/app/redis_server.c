@@ -25,6 +25,7 @@ struct server_conn {
 	unsigned flight_count;
 	struct timer timer;		/* when the oldest is due, or was at some time before: most answers come in time */
 	bool is_late;			/* an answer is overdue */
+	bool has_blamed;		/* of an answer that was too large, the command is found */
 };
 
 struct redis_pending {
@@ -61,6 +62,7 @@ const char *redis_failure_name(enum redis_failure why)
 	static const char *const names[] = {
 		[REDIS_CALL_FINE] = "fine",	       [REDIS_CALL_DOWN] = "redis_down",
 		[REDIS_CALL_LOST] = "redis_lost",      [REDIS_CALL_TIMEOUT] = "redis_timeout",
+		[REDIS_CALL_TOO_LARGE] = "redis_too_large",
 		[REDIS_CALL_FULL] = "redis_queue_full", [REDIS_CALL_MEMORY] = "no_memory",
 	};
 
@@ -79,6 +81,9 @@ static void count_failure(struct redis_server *s, enum redis_failure why)
 		break;
 	case REDIS_CALL_LOST:
 		stats->lost++;
+		break;
+	case REDIS_CALL_TOO_LARGE:
+		stats->too_large++;
 		break;
 	case REDIS_CALL_TIMEOUT:
 		stats->timeouts++;
@@ -142,6 +147,17 @@ void redis_call_cancel(struct redis_call *c)
 		free_pending(p);
 }
 
+/* The oldest one is told first, and was the one whose answer came. */
+static enum redis_failure why_lost(struct server_conn *sc)
+{
+	if (sc->is_late)
+		return REDIS_CALL_TIMEOUT;
+	if (sc->conn.link.why != redis_link_too_large || sc->has_blamed)
+		return REDIS_CALL_LOST;
+	sc->has_blamed = true;
+	return REDIS_CALL_TOO_LARGE;
+}
+
 static void on_answer(struct redisAsyncContext *context, void *reply, void *ctx)
 {
 	struct redis_pending *p = ctx;
@@ -149,7 +165,7 @@ static void on_answer(struct redisAsyncContext *context, void *reply, void *ctx)
 	struct redis_call *call = p->call;
 
 	if (!reply) {
-		fail_call(p, sc->is_late ? REDIS_CALL_TIMEOUT : REDIS_CALL_LOST);
+		fail_call(p, why_lost(sc));
 		free_pending(p);
 		return;
 	}
@@ -351,7 +367,7 @@ static void on_gone(struct redis_conn *c, bool was_ready, const char *why)
 	struct redis_server *s = sc->server;
 
 	loop_timer_stop(s->loop, &sc->timer);
-	sc->is_late = false;
+	sc->is_late = sc->has_blamed = false;
 	/* What comes next may be another one; until it has told its commands the old ones hold. */
 	c->on_commands = on_commands;
 	s->has_fresh_commands = false;

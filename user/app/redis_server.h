@@ -32,6 +32,7 @@ enum redis_failure {
 	REDIS_CALL_FINE,
 	REDIS_CALL_DOWN,	/* there is no connection; nothing was sent */
 	REDIS_CALL_LOST,	/* the connection was lost while it waited for the answer: nobody knows whether it was done */
+	REDIS_CALL_TOO_LARGE,	/* the answer was */
 	REDIS_CALL_TIMEOUT,	/* likewise, no answer in time */
 	REDIS_CALL_FULL,	/* too many wait already */
 	REDIS_CALL_MEMORY,

@@ -16,7 +16,7 @@
 
 #define WORDS_MAX 16u
 
-static const char too_large[] = "a reply is larger than allowed";
+const char redis_link_too_large[] = "a reply is larger than allowed";
 static const char unasked[] = "the server sent what nobody asked for";
 
 /* Replies, as they are made ----------------------------------------------------------------------------------- */
@@ -64,7 +64,7 @@ static bool admit(const redisReadTask *task, size_t size)
 		return refuse(l, unasked) != NULL;
 	}
 	l->reply_size += sizeof(redisReply) + size;
-	return l->reply_size <= l->reply_max || refuse(l, too_large) != NULL;
+	return l->reply_size <= l->reply_max || refuse(l, redis_link_too_large) != NULL;
 }
 
 static void *make_string(const redisReadTask *task, char *text, size_t len)
@@ -165,7 +165,7 @@ static void on_ready(struct io *io, uint32_t events)
 		redisAsyncHandleRead(l->context);
 		/* A string is gathered whole before anything of it is made. */
 		if (l->context && l->context->c.reader->len > l->reply_max + REDIS_READER_MAX_BUF)
-			redis_link_close(l, too_large);
+			redis_link_close(l, redis_link_too_large);
 	}
 }
 

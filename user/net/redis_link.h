@@ -36,6 +36,9 @@ struct redis_link {
 	bool is_connected, is_blocked;	/* blocked: the kernel took no more, EPOLLOUT is awaited */
 };
 
+/* `why` of on_down after a reply, that to the oldest command, went beyond the limit. */
+extern const char redis_link_too_large[];
+
 /* Closed.  The callbacks and limits are to be set by the caller. */
 void redis_link_init(struct redis_link *l, struct loop *loop);
 /* Begins to connect.  0: on_up or on_down follows, never before it returns; -errno: neither. */
