@@ -18,9 +18,12 @@ struct command {
 };
 
 struct redis_commands {
+	unsigned serial;
 	unsigned count;
 	struct command items[];
 };
+
+static unsigned last_serial;
 
 static bool is_one_of(struct span name, const char *const *names)
 {
@@ -49,9 +52,14 @@ bool redis_is_forbidden(struct span name)
 	return is_one_of(name, names);
 }
 
+static bool waits_by_argument(struct span name)
+{
+	return span_ieq(name, SPAN("XREAD")) || span_ieq(name, SPAN("XREADGROUP"));
+}
+
 bool redis_waits_by_argument(unsigned count, const struct span *args)
 {
-	if (count == 0 || (!span_ieq(args[0], SPAN("XREAD")) && !span_ieq(args[0], SPAN("XREADGROUP"))))
+	if (count == 0 || !waits_by_argument(args[0]))
 		return false;
 	for (unsigned i = 1; i < count && !span_ieq(args[i], SPAN("STREAMS")); i++)
 		if (span_ieq(args[i], SPAN("BLOCK")))
@@ -149,6 +157,7 @@ struct redis_commands *redis_commands_new(const redisReply *reply)
 	c = calloc(1, sizeof(*c) + MIN(count, COMMANDS_MAX) * sizeof(c->items[0]));
 	if (!c)
 		return NULL;
+	c->serial = ++last_serial;
 	for (size_t i = 0; i < reply->elements; i++)
 		add(c, reply->element[i]);
 	qsort(c->items, c->count, sizeof(c->items[0]), compare);
@@ -163,6 +172,11 @@ void redis_commands_free(struct redis_commands *c)
 unsigned redis_commands_count(const struct redis_commands *c)
 {
 	return c ? c->count : 0;
+}
+
+unsigned redis_commands_serial(const struct redis_commands *c)
+{
+	return c ? c->serial : 0;
 }
 
 /* Use ----------------------------------------------------------------------------------------------------------- */
@@ -196,12 +210,19 @@ static const struct command *find_command(const struct redis_commands *c, unsign
 	return count > 1 && args[1].ptr ? find(c, args[0], args[1]) : NULL;
 }
 
+bool redis_commands_is_plain(const struct redis_commands *c, struct span name)
+{
+	const struct command *command = find(c, name, span_of(NULL, 0));
+
+	return command && !(command->flags & FLAG_CONTAINER) && !waits_by_argument(name);
+}
+
 bool redis_commands_waits(const struct redis_commands *c, unsigned count, const struct span *args)
 {
 	const struct command *command = find_command(c, count, args);
 
 	/* Of these two the arguments have been looked at. */
-	if (span_ieq(args[0], SPAN("XREAD")) || span_ieq(args[0], SPAN("XREADGROUP")))
+	if (waits_by_argument(args[0]))
 		return false;
 	return command && command->flags & FLAG_BLOCKING;
 }

@@ -28,6 +28,10 @@ struct redis_commands *redis_commands_new(const redisReply *reply);
 /* NULL is allowed. */
 void redis_commands_free(struct redis_commands *c);
 unsigned redis_commands_count(const struct redis_commands *c);
+/* Tells one table from another, whatever memory they lie in; 0: none (NULL). */
+unsigned redis_commands_serial(const struct redis_commands *c);
+/* Of commands with this name no argument makes a difference to the two questions below. */
+bool redis_commands_is_plain(const struct redis_commands *c, struct span name);
 
 /* Says the server that this command waits, or is for administrators?  False where nothing is known (NULL). */
 bool redis_commands_waits(const struct redis_commands *c, unsigned count, const struct span *args);

@@ -12,6 +12,7 @@
 
 /* An answer up to here is copied to the session; a larger one is given away with its memory. */
 #define COPY_MAX 16384u
+#define TAG_SIZE 18	/* 16 digits in quotes */
 
 struct redis_request {
 	struct redis_ask ask;
@@ -80,16 +81,18 @@ static void write_text(struct reply *reply, struct redis_text *t)
 }
 
 /* True: the client has it already, and that was answered. */
-static bool answer_not_modified(const struct request *req, struct reply *reply, const struct redis_text *t)
+static bool answer_not_modified(const struct request *req, struct reply *reply, const struct redis_text *t,
+				char tag[TAG_SIZE])
 {
-	static const char hex[] = "0123456789abcdef";
-	uint64_t hash = XXH3_64bits(t->ptr, t->len);
-	char tag[18] = "\"0000000000000000\"";
-	struct validators v = { .etag = span_of(tag, sizeof(tag)), .is_strong = true };
+	struct validators v = { .is_strong = true };
+	struct buf b;
 
-	for (unsigned i = 0; i < 16; i++)
-		tag[1 + i] = hex[hash >> (60 - 4 * i) & 15];
-	reply_addf(reply, SPAN("ETag"), "%.*s", (int)sizeof(tag), tag);
+	buf_init(&b, tag, TAG_SIZE);
+	buf_add_char(&b, '"');
+	buf_add_hex16(&b, XXH3_64bits(t->ptr, t->len));
+	buf_add_char(&b, '"');
+	v.etag = buf_span(&b);
+	reply_add(reply, SPAN("ETag"), v.etag);
 	if (!req->known[HEADER_IF_NONE_MATCH] || conditional_check(req, &v) != CONDITIONAL_NOT_MODIFIED)
 		return false;
 	reply_set_status(reply, 304);
@@ -104,6 +107,7 @@ static void answer(struct redis_request *r, const redisReply *what)
 	struct request *req = r->ask.req;
 	struct reply *reply = r->ask.reply;
 	unsigned status = redis_status_of(what, r->format);
+	char tag[TAG_SIZE];
 
 	text.len = 0;
 	text.has_failed = false;
@@ -121,7 +125,7 @@ static void answer(struct redis_request *r, const redisReply *what)
 	/* Content comes from whoever writes into the server: it is data, whatever it looks like. */
 	reply_add(reply, SPAN("X-Content-Type-Options"), SPAN("nosniff"));
 	if (status == 200 && (req->method == METHOD_GET || req->method == METHOD_HEAD) &&
-	    answer_not_modified(req, reply, &text))
+	    answer_not_modified(req, reply, &text, tag))
 		return;
 	reply_begin(reply, text.len);
 	write_text(reply, &text);
@@ -162,27 +166,32 @@ static void on_failed(struct redis_call *call, enum redis_failure why)
 
 /* What may be asked for ----------------------------------------------------------------------------------------- */
 
-bool redis_route_allows(const struct redis_route *r, struct span name)
+struct redis_allowed *redis_route_find(const struct redis_route *r, struct span name)
 {
 	for (unsigned i = 0; i < r->allow_count; i++)
-		if (span_ieq(name, span_str(r->allow[i])))
-			return true;
-	return false;
+		if (span_ieq(name, r->allow[i].name))
+			return &r->allow[i];
+	return NULL;
 }
 
-/* Why not; NULL: it may. */
+/* Why not; NULL: it may.  Looked at for each request, so what is known of a command by its name is kept. */
 static const char *refusal(const struct redis_route *r, const struct redis_words *w)
 {
 	const struct redis_commands *c = redis_server_commands(r->service->server);
+	struct redis_allowed *allowed = redis_route_find(r, w->items[0]);
+	unsigned serial = redis_commands_serial(c);
 
+	if (allowed && serial && allowed->plain_for == serial)
+		return NULL;
 	if (redis_is_forbidden(w->items[0]))
 		return "command_forbidden";
-	if (!redis_route_allows(r, w->items[0]) &&
-	    (!r->allows_most || redis_commands_is_admin(c, w->count, w->items)))
+	if (!allowed && (!r->allows_most || redis_commands_is_admin(c, w->count, w->items)))
 		return "command_not_allowed";
 	/* By name or by argument; either would hold up whoever shares the connection. */
 	if (redis_waits_by_argument(w->count, w->items) || redis_commands_waits(c, w->count, w->items))
 		return "command_waits";
+	if (allowed && redis_commands_is_plain(c, w->items[0]))
+		allowed->plain_for = serial;
 	return NULL;
 }
 
@@ -297,15 +306,15 @@ static void on_body(struct request *req, struct reply *reply, struct span data, 
 
 static void begin(struct request *req, struct reply *reply, const struct redis_route *route)
 {
-	struct redis_request *r = calloc(1, sizeof(*r));
+	struct redis_request *r = malloc(sizeof(*r));
 
 	if (!r) {
 		redis_refuse(reply, 503, "no_memory");
 		return;
 	}
 	r->ask = (struct redis_ask){ .route = route, .req = req, .reply = reply };
-	r->call.on_reply = on_reply;
-	r->call.on_failed = on_failed;
+	r->call = (struct redis_call){ .on_reply = on_reply, .on_failed = on_failed };
+	r->body = (struct redis_text){ 0 };
 	r->began_ns = redis_server_loop(route->service->server)->now_ns;
 	reply->ctx = r;
 	if (req->method == METHOD_GET || req->method == METHOD_HEAD)
@@ -376,7 +385,7 @@ void redis_route_free(void *conf)
 	if (!r)
 		return;
 	for (unsigned i = 0; i < r->allow_count; i++)
-		free(r->allow[i]);
+		free((char *)r->allow[i].name.ptr);
 	free(r->allow);
 	free((char *)r->prefix.ptr);
 	free((char *)r->key_prefix.ptr);
@@ -404,8 +413,7 @@ int redis_route_new(const struct redis_route_options *opt, void **ret_conf)
 	if (!r->allow || !copy_span(opt->prefix, &r->prefix) || !copy_span(span_str(opt->key_prefix), &r->key_prefix))
 		goto fail;
 	for (unsigned i = 0; i < opt->allow_count; i++) {
-		r->allow[i] = strdup(opt->allow[i]);
-		if (!r->allow[i])
+		if (!copy_span(span_str(opt->allow[i]), &r->allow[i].name))
 			goto fail;
 		r->allow_count++;
 		r->allows_most = r->allows_most || strcmp(opt->allow[i], "*") == 0;

@@ -25,10 +25,16 @@ struct redis_service {
 	char name[REDIS_NAME_MAX];
 };
 
+/* A command that the list names.  The configuration names none that is forbidden. */
+struct redis_allowed {
+	struct span name;
+	unsigned plain_for;	/* serial of the table by which it needs no further look; 0: none */
+};
+
 struct redis_route {
 	struct redis_service *service;
 	struct span prefix, key_prefix;	/* key_prefix.len 0: none */
-	char **allow;
+	struct redis_allowed *allow;
 	unsigned allow_count;
 	bool allows_most;		/* "*" */
 	uint64_t body_max, stream_max;
@@ -45,8 +51,8 @@ struct redis_ask {
 /* Answers with a status page; `why` for the log, a constant. */
 void redis_refuse(struct reply *reply, unsigned status, const char *why);
 unsigned redis_failure_status(enum redis_failure why);
-/* Does the list of the route name it? */
-bool redis_route_allows(const struct redis_route *r, struct span name);
+/* What the list of the route says of it; NULL: nothing. */
+struct redis_allowed *redis_route_find(const struct redis_route *r, struct span name);
 
 /* redis_route_stream.c */
 /* SUBSCRIBE or PSUBSCRIBE, and nothing else. */

@@ -325,7 +325,7 @@ void redis_stream_begin(struct request *req, struct reply *reply, const struct r
 	struct redis_keys all = { 1, w->count - 1, 1 };
 	struct redis_stream *s;
 
-	if (!redis_route_allows(route, w->items[0]) && !route->allows_most) {
+	if (!redis_route_find(route, w->items[0]) && !route->allows_most) {
 		route->service->stats->refused++;
 		redis_refuse(reply, 403, "command_not_allowed");
 		return;

@@ -36,21 +36,21 @@ static void *refuse(struct redis_link *l, const char *why)
  * What hiredis takes for granted of a message, and asserts: an array whose first two elements are strings and whose third,
  * where it ends a subscription, is a number.  The elements before have been made by now.
  */
-static bool is_sound_push(const redisReadTask *task)
+static bool is_sound_push(const redisReadTask *task, int type)
 {
 	const redisReply *message = task->parent->obj;
 	const redisReply *kind;
 
 	if (task->idx <= 1)
-		return task->type == REDIS_REPLY_STRING;
+		return type == REDIS_REPLY_STRING;
 	kind = message->element[0];
 	if (task->idx != 2 || !kind || kind->type != REDIS_REPLY_STRING || !strstr(kind->str, "unsubscribe"))
 		return true;
-	return task->type == REDIS_REPLY_INTEGER;
+	return type == REDIS_REPLY_INTEGER;
 }
 
-/* Counts what is being made.  False: it is too much, or not awaited at all. */
-static bool admit(const redisReadTask *task, size_t size)
+/* Counts what is being made.  False: it is too much, or not awaited at all.  The task takes nil for a string. */
+static bool admit(const redisReadTask *task, int type, size_t size)
 {
 	struct redis_link *l = task->privdata;
 	const redisAsyncContext *c = l->context;
@@ -60,7 +60,7 @@ static bool admit(const redisReadTask *task, size_t size)
 		if (!c->replies.head && !(c->c.flags & REDIS_SUBSCRIBED) && task->type != REDIS_REPLY_ERROR)
 			return refuse(l, unasked) != NULL;
 		l->reply_size = 0;
-	} else if (l->is_push && !task->parent->parent && !c->replies.head && !is_sound_push(task)) {
+	} else if (l->is_push && !task->parent->parent && !c->replies.head && !is_sound_push(task, type)) {
 		return refuse(l, unasked) != NULL;
 	}
 	l->reply_size += sizeof(redisReply) + size;
@@ -69,7 +69,7 @@ static bool admit(const redisReadTask *task, size_t size)
 
 static void *make_string(const redisReadTask *task, char *text, size_t len)
 {
-	return admit(task, len) ? makers->createString(task, text, len) : NULL;
+	return admit(task, task->type, len) ? makers->createString(task, text, len) : NULL;
 }
 
 static void *make_array(const redisReadTask *task, int count)
@@ -78,17 +78,17 @@ static void *make_array(const redisReadTask *task, int count)
 
 	if (l->is_push && !task->parent && !l->context->replies.head && count < 3)
 		return refuse(l, unasked);
-	return admit(task, (size_t)MAX(count, 0) * sizeof(void *)) ? makers->createArray(task, count) : NULL;
+	return admit(task, REDIS_REPLY_ARRAY, (size_t)MAX(count, 0) * sizeof(void *)) ? makers->createArray(task, count) : NULL;
 }
 
 static void *make_integer(const redisReadTask *task, long long value)
 {
-	return admit(task, 0) ? makers->createInteger(task, value) : NULL;
+	return admit(task, REDIS_REPLY_INTEGER, 0) ? makers->createInteger(task, value) : NULL;
 }
 
 static void *make_nil(const redisReadTask *task)
 {
-	return admit(task, 0) ? makers->createNil(task) : NULL;
+	return admit(task, REDIS_REPLY_NIL, 0) ? makers->createNil(task) : NULL;
 }
 
 static redisReplyObjectFunctions watched = {
