@@ -7,7 +7,7 @@ import threading
 import time
 
 import redis_session
-from harness import Client, Server, get, main, wait_for
+from harness import PATIENCE, Client, Server, get, main, wait_for
 from proxy import assert_reason
 from redis_peer import Redis, route, section, served
 
@@ -151,7 +151,7 @@ def test_never():
             for text in (name, name.lower()):
                 assert c.request("/%s/a/0" % text).status == 403, name
             assert c.request("/", "POST", body=b"%s/a/0" % name.encode()).status == 403, name
-        for target in ("/XREAD/BLOCK/0/STREAMS/s/0", "/xread/COUNT/1/block/0/STREAMS/s/0"):
+        for target in ("/XREAD/BLOCK/0/STREAMS/s/0", "/xread/COUNT/1/block/0/STREAMS/s/0", "/SCRIPT/DEBUG/YES"):
             assert c.request(target).status == 403, target
         assert c.request("/XREAD/STREAMS/BLOCK/0").body == b'{"XREAD":null}'
         assert c.request("/SUBSCRIBE/a", "POST", body=b"b").status == 403
@@ -269,14 +269,14 @@ class Load:
 
 
 def assert_recovers(load, back):
-    """All is well again a second after the server is back, and stays so."""
+    """All is well again a second after the server is back (two with sanitizers), and stays so."""
+    limit = PATIENCE / 10
     wait_for(lambda: any(s == 200 for s in load.since(back)), "an answer")
     took = next(at for at, s in list(load.seen) if at > back and s == 200) - back
-    assert took < 1, "the first answer %.2f s after it was back" % took
-    well = back + 1
+    assert took < limit, "the first answer %.2f s after it was back" % took
+    well = back + limit
     wait_for(lambda: len(load.since(well)) > 200, "requests afterwards")
     assert set(load.since(well)) == {200}, set(load.since(well))
-    return took
 
 
 def test_killed_under_load():
@@ -293,11 +293,11 @@ def test_killed_under_load():
 
 
 def test_stalled_under_load():
-    with served(workers=2, options={"timeout": "200ms"}, log=LOG) as (address, redis, s), Load(address) as load:
+    with served(workers=2, options={"timeout": "500ms"}, log=LOG) as (address, redis, s), Load(address) as load:
         down = time.monotonic()
         redis.kill(signal.SIGSTOP)
         wait_for(lambda: 504 in load.since(down), "504")
-        time.sleep(1)  # longer than a connection is borne with: what follows is connecting in vain
+        time.sleep(2)  # longer than a connection is borne with: what follows is connecting in vain
         redis.kill(signal.SIGCONT)
         assert_recovers(load, time.monotonic())
         assert {status for _, status in load.seen} <= {200, 503, 504}

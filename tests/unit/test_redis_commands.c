@@ -96,6 +96,8 @@ static void redis_commands__knows_who_waits(void **state)
 	assert_true(redis_waits_by_argument(split("xreadgroup GROUP g c block 0", words), words));
 	assert_false(redis_waits_by_argument(split("XREAD STREAMS BLOCK 0", words), words));
 	assert_false(redis_waits_by_argument(split("GET BLOCK", words), words));
+	assert_true(redis_waits_by_argument(split("script debug YES", words), words));
+	assert_false(redis_waits_by_argument(split("SCRIPT LOAD x", words), words));
 	redis_commands_free(c);
 }
 

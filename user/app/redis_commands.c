@@ -59,6 +59,8 @@ static bool waits_by_argument(struct span name)
 
 bool redis_waits_by_argument(unsigned count, const struct span *args)
 {
+	if (count > 1 && span_ieq(args[0], SPAN("SCRIPT")))
+		return span_ieq(args[1], SPAN("DEBUG"));
 	if (count == 0 || !waits_by_argument(args[0]))
 		return false;
 	for (unsigned i = 1; i < count && !span_ieq(args[i], SPAN("STREAMS")); i++)

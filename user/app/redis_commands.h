@@ -18,7 +18,9 @@
  * at once and once (BLPOP, MONITOR, SUBSCRIBE ...).  Compares without case.
  */
 bool redis_is_forbidden(struct span name);
-/* XREAD and XREADGROUP wait for what comes only where an argument says so. */
+/*
+ * XREAD and XREADGROUP wait for what comes only where an argument says so; SCRIPT DEBUG makes the connection another one.
+ */
 bool redis_waits_by_argument(unsigned count, const struct span *args);
 
 struct redis_commands;
