@@ -215,6 +215,17 @@ def test_a_wrong_password_is_told():
                 assert r2.status == 503 and r2.get("retry-after") == "1", r2
 
 
+def test_a_user_with_few_rights():
+    with Redis() as r:
+        r.command("ACL", "SETUSER", "web", "on", ">pw", "~a*", "+get")
+        with Server(workers=1, routes={"/": route()}, extra=section(r, user="web", password="pw")) as s:
+            wait_for(lambda: counters(s)["connections"] == 2, "connected, though not allowed to ask for anything")
+            assert get(s.address(), "/GET/a").body == b'{"GET":null}'
+            for target in ("/GET/b", "/SET/a/1"):
+                answer = get(s.address(), target)
+                assert answer.status == 403 and b"NOPERM" in answer.body, answer.body
+
+
 def test_unix_socket_and_name():
     with served(unix=True) as (_, redis, _):
         for server in (redis.path, "unix:" + redis.path, "localhost:%d" % redis.port):

@@ -56,7 +56,7 @@ static void be_ready(struct redis_conn *c)
 	c->on_ready(c);
 }
 
-/* Each of them, in the order in which they were asked; the last one is that of PING. */
+/* Each of them, in the order in which they were asked. */
 static void on_answer(struct redisAsyncContext *context, void *reply, void *ctx)
 {
 	struct redis_conn *c = ctx;
@@ -68,6 +68,19 @@ static void on_answer(struct redisAsyncContext *context, void *reply, void *ctx)
 		fail(c, "it refuses to serve", r->str);
 	else if (--c->answers_due == 0)
 		be_ready(c);
+}
+
+/* The last one.  Who is not allowed to PING has been answered too. */
+static void on_pong(struct redisAsyncContext *context, void *reply, void *ctx)
+{
+	struct redis_conn *c = ctx;
+	const redisReply *r = reply;
+
+	if (r && r->type == REDIS_REPLY_ERROR && span_starts_with(span_of(r->str, r->len), SPAN("NOPERM ")) &&
+	    c->state == REDIS_CONN_CONNECTING && c->answers_due == 1)
+		be_ready(c);
+	else
+		on_answer(context, reply, ctx);
 }
 
 /* One that may not ask for it gives no table, and no more. */
@@ -113,7 +126,7 @@ static void on_up(struct redis_link *l)
 		ask(c, 2, words, on_answer);
 	if (c->on_commands)
 		ask(c, 1, &SPAN("COMMAND"), on_commands);
-	ask(c, 1, &SPAN("PING"), on_answer);
+	ask(c, 1, &SPAN("PING"), on_pong);
 }
 
 /* Connecting ---------------------------------------------------------------------------------------------------- */
