@@ -32,7 +32,7 @@ static void check(struct span text, enum redis_format format, const char *comman
 
 	redis_render(&t, format, span_str(command), r);
 	assert_false(t.has_failed);
-	if (t.len != wanted.len || memcmp(t.ptr, wanted.ptr, wanted.len) != 0)
+	if (!span_eq(span_of(t.ptr, t.len), wanted))
 		fail_msg("%.*s, not %.*s", (int)t.len, t.ptr, (int)wanted.len, wanted.ptr);
 	assert_int_equal(redis_status_of(r, format), status);
 	free(t.ptr);
