@@ -180,6 +180,13 @@ def test_key_prefix():
         assert c.request("/p/GET").status == 400, "too few words are the server's to refuse"
 
 
+def test_errors_that_pass():
+    with served({"/": route()}, redis_options={"maxmemory": "1kb"}) as (address, _, _), Client(address) as c:
+        r = c.request("/SET/a/b")
+        assert r.status == 503 and r.get("retry-after") == "1" and b"OOM" in r.body, r.body
+        assert c.request("/GET/a").body == b'{"GET":null}'
+
+
 def test_limits():
     routes = {"/": route(body="10k")}
     with served(routes, {"reply": "20k"}, log=LOG) as (address, redis, s), Client(address) as c:
@@ -194,6 +201,9 @@ def test_limits():
             assert_reason(s, target, "redis_too_large", 502)
             wait_for(lambda: c.request("/PING").status == 200, "connected again")
         assert counters(s)["too_large"] == 2
+        deep = "return " + "{" * 9 + "1" + "}" * 9
+        assert post(address, "/EVAL/" + deep.replace("{", "%7B").replace("}", "%7D").replace(" ", "%20"), b"0").status == 503
+        wait_for(lambda: c.request("/PING").status == 200, "connected again")
 
 
 # --- the server behind ---

@@ -35,11 +35,16 @@ static struct redis_words words;
 
 /* Answers ------------------------------------------------------------------------------------------------------- */
 
+static void ask_for_another_try(struct reply *reply, unsigned status)
+{
+	if (status == 503)
+		reply_add(reply, SPAN("Retry-After"), SPAN("1"));
+}
+
 void redis_refuse(struct reply *reply, unsigned status, const char *why)
 {
 	reply->why = why;
-	if (status == 503)
-		reply_add(reply, SPAN("Retry-After"), SPAN("1"));
+	ask_for_another_try(reply, status);
 	reply_status_page(reply, status);
 }
 
@@ -124,6 +129,7 @@ static void answer(struct redis_request *r, const redisReply *what)
 	reply_add(reply, SPAN("Content-Type"), redis_type_of(r->format));
 	/* Content comes from whoever writes into the server: it is data, whatever it looks like. */
 	reply_add(reply, SPAN("X-Content-Type-Options"), SPAN("nosniff"));
+	ask_for_another_try(reply, status);
 	if (status == 200 && (req->method == METHOD_GET || req->method == METHOD_HEAD) &&
 	    answer_not_modified(req, reply, &text, tag))
 		return;
