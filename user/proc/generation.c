@@ -188,6 +188,8 @@ static int open_all(struct generation *g, const struct generation *before)
 	if (!err)
 		err = generation_open_upstreams(g, before);
 	if (!err)
+		err = generation_open_limits(g, before);
+	if (!err)
 		err = open_steer(g, before);
 	if (!err)
 		err = open_inboxes(g, before);
@@ -246,6 +248,7 @@ void generation_free(struct generation *g)
 	supervisor_fini(&g->workers);
 	supervisor_fini(&g->monitor);
 	upstream_table_close(&g->upstreams);
+	generation_close_limits(g);
 	sandbox_close(&g->sandbox);
 	if (g->stats)
 		munmap(g->stats, g->worker_count * sizeof(*g->stats));

@@ -12,6 +12,12 @@
 int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
+/* runtime_limits.c: before the routes; 0 or -errno. */
+int runtime_open_limits(struct runtime *rt);
+void runtime_close_limits(struct runtime *rt);
+/* Of a route; NULL: no limit. */
+const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
+					 const struct config_route *route);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 /* Likewise. */

@@ -29,6 +29,8 @@ void stats_add(struct stats_block *to, const struct stats_block *from)
 	ADD(moved_in);
 	ADD(moved_out);
 	ADD(timeouts);
+	ADD(rate_limited);
+	ADD(memory_refused);
 	ADD(sandbox_refused);
 #define X(name) ADD(redis.name);
 	STATS_REDIS(X)

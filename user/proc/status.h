@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
+#include "net/limit_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "proc/config.h"
@@ -42,6 +43,7 @@ struct status_source {
 	unsigned listen_count;
 	const struct config *upstreams;	/* the configuration that names them; NULL: none */
 	const struct upstream_table *upstream_table;
+	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
 	const struct sandbox *sandbox;	/* NULL: not known */
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */
 };
