@@ -8,7 +8,7 @@
 #include "proc/config_scan.h"
 #include "proc/config_schema.h"
 
-#define OPTIONS_MAX 64 /* keys, sections, our own two and the end mark, of one section */
+#define OPTIONS_MAX 96 /* keys, sections, our own two and the end mark, of one section */
 
 /* The error callback gets nothing but the cfg_t; libconfuse's lexer is global anyway, so only one
  * parse runs. */
