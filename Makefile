@@ -39,7 +39,7 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib hiredis
 # Has no .pc file.
 WSLAY_LIBS := -lwslay
 
@@ -106,8 +106,8 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bpf-stats \
-        soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
+        soak soak-proxy soak-redis chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -180,6 +180,12 @@ bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and othe
 bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/upstream_conns.py --tools $(B)/tests/bench \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-redis: $(BIN) ## routes to Redis beside webdis: CPU per request (WRITE=FILE ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_webdis.py $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+soak-redis: $(BIN) ## 100,000 random commands, by sluice and by redis-cli: every answer compared (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/e2e/redis_session.py $(ARGS)
 
 soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \

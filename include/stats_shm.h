@@ -118,6 +118,31 @@ struct stats_websocket {
 #undef X
 };
 
+/* What a worker did at Redis servers; the last three are gauges, of what there is at the moment. */
+#define STATS_REDIS(X)                                                                             \
+	X(commands)		/* sent for requests */                                            \
+	X(errors)		/* answered by an error of the server */                           \
+	X(refused)		/* requests that the route does not allow */                       \
+	X(timeouts)		/* no answer in time */                                            \
+	X(down)			/* no connection */                                                \
+	X(lost)			/* the connection was lost before the answer */                    \
+	X(too_large)		/* an answer was larger than allowed */                            \
+	X(queue_full)		/* too many waited */                                              \
+	X(connects)		/* connections made */                                             \
+	X(connect_failures)	/* not made, or not taken into use */                              \
+	X(messages)		/* of channels, as they came in */                                 \
+	X(streams)		/* requests that became a stream of messages */                    \
+	X(streams_dropped)	/* ... that were closed because the client did not read */         \
+	X(connections)		/* gauge: in use */                                                \
+	X(channels)		/* gauge: subscribed to */                                         \
+	X(subscribers)		/* gauge: streams that are open */
+
+#define X(name) uint64_t name;
+struct stats_redis {
+	STATS_REDIS(X)
+};
+#undef X
+
 struct stats_block {
 	uint64_t accepted;			/* connections */
 	uint64_t requests;			/* requests answered, whatever the status */
@@ -140,6 +165,7 @@ struct stats_block {
 	uint64_t memory_refused;		/* requests answered by 503: the memory for buffers is used up */
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
 	struct stats_websocket websocket;
+	struct stats_redis redis;
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */

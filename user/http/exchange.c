@@ -360,6 +360,10 @@ static enum step probe(struct session *s, const struct handler_ops *ops)
 {
 	struct exchange *x = s->exchange;
 
+	if (x->reply.ends_with_client) {
+		session_close(s, CLOSE_CLIENT_ABORT);
+		return STEP_CLOSED;
+	}
 	if (!ops || !ops->relays_continue || x->reply.is_begun || x->has_probed)
 		return STEP_WAIT;
 	if (x->request.version_minor == 0) {

@@ -95,6 +95,7 @@ struct reply {
 	bool is_upgrade;	/* 101: the connection is to be detached */
 	bool is_until_close;	/* of unknown length, not chunked in 1.1 either; the connection may be detached */
 	bool wants_splice;	/* on_body_ready instead of on_body, while the content is sized and can be spliced */
+	bool ends_with_client;	/* an answer without end: a client that has ended its side reads no more of it */
 	bool wants_pause_note;	/* on_body_pause is to be called once the session has no more content at hand */
 	struct buf *request_trailers;	/* where those of chunked content go (parser.trailers); NULL: dropped */
 	const char *why;	/* for the log, instead of how the session sees the end; a constant */

@@ -154,7 +154,7 @@ static int build_handler(struct config_faults *f, cfg_t *section, struct config_
 		config_fault_value(f, route->place.line, "route", NULL,
 				   "route '%.100s' has no handler: expected files = \"/FOLDER\", "
 				   "respond = \"TEXT\", redirect = \"https://...\", "
-				   "proxy = \"UPSTREAM\" or websocket = \"channel:NAME\"",
+				   "proxy = \"UPSTREAM\", websocket = \"channel:NAME\" or redis = \"NAME\"",
 				   route->prefix);
 	*ret_has_one = first != NULL;
 	return r;

@@ -30,7 +30,10 @@ bool build_is_complete(cfg_t *cfg, const struct config *c);
 bool build_is_same_address(const union sock_addr *a, const union sock_addr *b);
 /* config_check_proxy.c: of config_check() what is about upstreams and routes to them. */
 void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct config *c);
-/* Every upstream, and the numbers of their endpoints.  0 or -ENOMEM. */
+/* config_build_redis.c: every redis, and what must fit together for routes to them.  0 or -ENOMEM. */
+int build_redis(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* Every upstream and redis, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
 
 #endif

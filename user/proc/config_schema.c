@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stddef.h>
 
+#include "app/redis_server.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "http/message.h"
@@ -52,6 +53,7 @@
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
 #define FOR_PROXY   (1u << ROUTE_PROXY)
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
+#define FOR_REDIS   (1u << ROUTE_REDIS)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -201,6 +203,19 @@ static const struct config_key check_keys[] = {
 	{"fall", COUNT(config_check, fall, 1, 1000, NULL, "3")},
 };
 
+static const struct config_key redis_keys[] = {
+	{"server", TEXT(config_redis, server, NULL, NULL, "127.0.0.1:6379")},
+	{"user", TEXT(config_redis, user, NULL, config_check_secret, NULL)},
+	{"password", TEXT(config_redis, password, NULL, config_check_secret, NULL)},
+	{"database", COUNT(config_redis, database, 0, 65535, NULL, "0")},
+	{"connections", COUNT(config_redis, connections, 1, REDIS_CONNECTIONS_MAX, NULL, "2")},
+	{"queue", COUNT(config_redis, queue, 1, 65536, NULL, "4096")},
+	{"connect_timeout", DURATION(config_redis, connect, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
+	{"timeout", DURATION(config_redis, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
+	{"backoff", DURATION(config_redis, backoff, CONFIG_MS, 10, HOUR_MS, NULL, "500ms")},
+	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
+};
+
 #define WAIT(member, hi, word, def)                                                                \
 	DURATION(config_route, proxy.member, CONFIG_MS, 10, hi, word, def), .route_kinds = FOR_PROXY
 #define FIELDS(member, fn) LIST(config_route, proxy.member, fn, NULL), .route_kinds = FOR_PROXY
@@ -211,6 +226,7 @@ static const struct config_key route_keys[] = {
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
 	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
+	{"redis", HANDLER(ROUTE_REDIS, NULL)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -233,7 +249,8 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_PROXY},
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
-	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL), .route_kinds = FOR_PROXY},
+	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL),
+	 .route_kinds = FOR_PROXY | FOR_REDIS},
 	{"rate", RATE(config_route, rate, NULL)},
 	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
@@ -259,6 +276,12 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_SOCKET},
 	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
 	 .route_kinds = FOR_SOCKET},
+	{"allow", LIST(config_route, redis.allow, config_check_command, NULL),
+	 .route_kinds = FOR_REDIS},
+	{"key_prefix", TEXT(config_route, redis.key_prefix, NULL, config_check_key_prefix, NULL),
+	 .route_kinds = FOR_REDIS},
+	{"stream_buffer", SIZE(config_route, redis.stream, 4 * KIB, GIB, NULL, "256k"),
+	 .route_kinds = FOR_REDIS},
 };
 
 static const struct config_key log_keys[] = {
@@ -320,6 +343,7 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
+	[CONFIG_REDIS] = {"redis", .title = "\"NAME\"", .title_word = "a name", KEYS(redis_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
 			  .title_word = "a prefix", KEYS(route_keys)},
@@ -365,6 +389,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_UPSTREAM] = "in upstream",
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
+		[CONFIG_REDIS] = "in redis",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",
 		[CONFIG_LOG] = "in log",

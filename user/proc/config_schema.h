@@ -20,6 +20,7 @@ enum config_section_id {
 	CONFIG_UPSTREAM,
 	CONFIG_SERVER,
 	CONFIG_CHECK,
+	CONFIG_REDIS,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
 	CONFIG_LOG,
@@ -116,6 +117,9 @@ void config_check_rewrite(const char *text, char *why, size_t size);
 void config_check_host(const char *text, char *why, size_t size);
 void config_check_field_line(const char *text, char *why, size_t size);
 void config_check_field_name(const char *text, char *why, size_t size);
+void config_check_command(const char *text, char *why, size_t size);
+void config_check_key_prefix(const char *text, char *why, size_t size);
+void config_check_secret(const char *text, char *why, size_t size);
 void config_check_network(const char *text, char *why, size_t size);
 void config_check_udp(const char *text, char *why, size_t size);
 void config_check_websocket(const char *text, char *why, size_t size);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/mime.h"
+#include "app/redis_route.h"
 #include "app/respond.h"
 #include "app/static.h"
 #include "base/clock.h"
@@ -84,6 +85,10 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->ops = &websocket_ops;
 		ret->on_free = websocket_route_free;
 		return runtime_build_websocket(rt, route, &ret->conf);
+	case ROUTE_REDIS:
+		ret->ops = &redis_route_ops;
+		ret->on_free = redis_route_free;
+		return runtime_build_redis(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -165,6 +170,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!err)
 		err = runtime_open_websockets(rt);
 	if (!err)
+		err = runtime_open_redis(rt);
+	if (!err)
 		err = runtime_open_limits(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
@@ -186,6 +193,7 @@ void runtime_free(struct runtime *rt)
 	runtime_close_proxy(rt);
 	runtime_close_udp(rt);
 	runtime_close_websockets(rt);
+	runtime_close_redis(rt);
 	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
@@ -197,6 +205,7 @@ int runtime_start(struct runtime *rt, const struct runtime_options *opt)
 {
 	rt->loop = opt->loop;
 	runtime_start_proxy(rt, opt);
+	runtime_start_redis(rt, opt);
 	return runtime_start_websockets(rt, opt);
 }
 
@@ -209,7 +218,7 @@ void runtime_stop(struct runtime *rt)
 /* Of a route with a limit of its own. */
 static uint64_t body_of(const struct config_route *route)
 {
-	if (route->kind == ROUTE_PROXY && route->proxy.body != UINT64_MAX)
+	if ((route->kind == ROUTE_PROXY || route->kind == ROUTE_REDIS) && route->proxy.body != UINT64_MAX)
 		return route->proxy.body;
 	return route->kind == ROUTE_WEBSOCKET ? route->websocket.message : 0;
 }

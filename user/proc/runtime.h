@@ -18,6 +18,8 @@ struct proxy_group;
 struct bus;
 struct websocket_bus;
 struct websockets;
+struct redis_service;
+struct stats_redis;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -30,6 +32,8 @@ struct runtime {
 	struct cidr_set *verified;	/* of each listen_udp */
 	struct websockets *websockets;	/* NULL: no route has one */
 	struct websocket_bus *bus;	/* their way to other workers; NULL: nothing to publish */
+	struct redis_service **redis;	/* likewise */
+	unsigned redis_count;
 	struct cidr_set trusted, exempt;
 	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
 	unsigned rate_count;
@@ -54,7 +58,7 @@ struct runtime_options {
 
 /* In the worker, before its first connection.  0, or -errno after logging why. */
 int runtime_start(struct runtime *rt, const struct runtime_options *opt);
-/* Idle connections to servers are closed, others when their requests have ended. */
+/* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* The server stops: WebSockets are told to leave, spread evenly over that time. */
 void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms);

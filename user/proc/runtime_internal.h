@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c, runtime_proxy.c and runtime_websocket.c. */
+/* Between runtime.c, runtime_proxy.c, runtime_websocket.c and runtime_redis.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -34,5 +34,13 @@ void runtime_close_limits(struct runtime *rt);
 const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
 					 const struct config_route *route);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+/* runtime_redis.c */
+int runtime_open_redis(struct runtime *rt);
+void runtime_close_redis(struct runtime *rt);
+int runtime_build_redis(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt);
+void runtime_drain_redis(struct runtime *rt);
+void runtime_stop_redis(struct runtime *rt);
 
 #endif

@@ -179,10 +179,12 @@ void runtime_drain(struct runtime *rt)
 {
 	for (unsigned i = 0; i < rt->upstream_count; i++)
 		upstream_drain(rt->upstreams[i]);
+	runtime_drain_redis(rt);
 }
 
 void runtime_stop_proxy(struct runtime *rt)
 {
+	runtime_stop_redis(rt);
 	if (!rt->is_started)
 		return;
 	runtime_drain(rt);

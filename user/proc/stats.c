@@ -45,6 +45,9 @@ static const struct field counters[] = {
 #define X(name) { "websocket." #name, offsetof(struct stats_block, websocket.name), 1 },
 	STATS_WEBSOCKET(X)
 #undef X
+#define X(name) { "redis." #name, offsetof(struct stats_block, redis.name), 1 },
+	STATS_REDIS(X)
+#undef X
 };
 
 /* 32 bits each. */

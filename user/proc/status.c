@@ -147,6 +147,16 @@ static json_t *websocket(const struct stats_websocket *ws)
 	return fill_end(&f);
 }
 
+static json_t *redis(const struct stats_block *b)
+{
+	struct filler f = fill_new();
+
+#define X(name) fill_u64(&f, #name, b->redis.name);
+	STATS_REDIS(X)
+#undef X
+	return fill_end(&f);
+}
+
 static void fill_counters(struct filler *f, struct stats_block *b, bool has_buckets)
 {
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
@@ -154,6 +164,7 @@ static void fill_counters(struct filler *f, struct stats_block *b, bool has_buck
 	fill(f, "status", status_classes(b));
 	fill(f, "closed", close_reasons(b));
 	fill(f, "websocket", websocket(&b->websocket));
+	fill(f, "redis", redis(b));
 	fill(f, "limited", limited(b));
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
 	fill(f, "udp", status_udp_counters(&b->udp, b->udp_sessions));
