@@ -149,7 +149,7 @@ static void join(const struct session *s)
 
 static bool is_counted_here(const struct server_limits *l, const struct server_guest *g)
 {
-	return l->row.connections && g->limit_id == l->table->header->id;
+	return g->limit_id && l->table && l->table->header && g->limit_id == l->table->header->id;
 }
 
 void session_drop_guest(struct server *srv, const struct server_guest *g)
@@ -168,8 +168,11 @@ void session_take_over_count(struct session *s, const struct server_guest *g)
 {
 	const struct server_limits *l = &s->server->limits;
 
-	if (!l->row.connections)
+	/* This generation counts no more; the table goes on for rates, and perhaps for the next one's connections. */
+	if (!l->row.connections) {
+		session_drop_guest(s->server, g);
 		return;
+	}
 	if (is_counted_here(l, g)) {
 		s->limit_entry = g->limit_entry;
 		s->is_counted = g->is_counted;
