@@ -121,11 +121,18 @@ static bool has_request_line(const struct access_entry *e)
 
 static void add_request_line(struct buf *b, const struct access_entry *e)
 {
-	if (!has_request_line(e)) {
+	if (!has_request_line(e) && !e->method) {
 		buf_add_lit(b, "\"-\"");
 		return;
 	}
 	buf_add_char(b, '"');
+	if (!has_request_line(e)) {
+		add_escaped(b, span_str(e->method), SHORT_MAX);
+		buf_add_char(b, ' ');
+		add_escaped(b, span_str(e->target), TARGET_MAX);
+		buf_add_char(b, '"');
+		return;
+	}
 	add_escaped(b, e->req->method_text, SHORT_MAX);
 	buf_add_char(b, ' ');
 	add_escaped(b, e->req->target, TARGET_MAX);
@@ -274,8 +281,11 @@ static void add_json_request(struct buf *b, const struct access_entry *e)
 	const struct request *req = has_request_line(e) ? e->req : NULL;
 	struct span none = span_of(NULL, 0);
 
-	add_member(b, ",\"method\":", req ? req->method_text : none, SHORT_MAX);
-	add_member(b, ",\"target\":", req ? req->target : none, TARGET_MAX);
+	struct span method = e->method ? span_str(e->method) : none;
+	struct span target = e->target ? span_str(e->target) : none;
+
+	add_member(b, ",\"method\":", req ? req->method_text : method, SHORT_MAX);
+	add_member(b, ",\"target\":", req ? req->target : target, TARGET_MAX);
 	add_member(b, ",\"version\":", req ? versions[req->version_minor & 1] : none, SHORT_MAX);
 	add_member(b, ",\"host\":", header(e, HEADER_HOST), TEXT_MAX);
 	add_member(b, ",\"referer\":", header(e, HEADER_REFERER), TEXT_MAX);

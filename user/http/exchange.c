@@ -434,7 +434,7 @@ static void fill_entry(struct session *s, struct access_entry *e, uint64_t durat
 	uint64_t given = x->output.total - x->output_before;
 	uint64_t waiting = s->state == SESSION_CLOSED ? x->output.queued : 0;
 
-	e->req = &x->request;
+	*e = (struct access_entry){ .req = &x->request };
 	e->status = x->reply.is_begun ? x->reply.status : 0;
 	e->bytes_sent = given - MIN(given, waiting);
 	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);

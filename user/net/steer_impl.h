@@ -5,9 +5,21 @@
 
 #include "net/steer.h"
 
+#include <bpf/libbpf.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
+#ifndef SO_ATTACH_REUSEPORT_EBPF
+#define SO_ATTACH_REUSEPORT_EBPF 52
+#endif
+
 struct steer_bpf;
+
+/* A steered listen address; free while socks_fd is negative. */
+struct steer_address {
+	struct steer_bpf *skel;		/* owns both; NULL: loaded by another process, and the descriptors are ours */
+	int socks_fd, prog_fd;
+};
 
 enum steer_map { STEER_MAP_SLOTS, STEER_MAP_CONFIG, STEER_MAP_WEIGHTS, STEER_MAP_VERDICTS, STEER_MAP_COUNT };
 
@@ -29,7 +41,7 @@ struct steer {
 	size_t slots_size, config_size, weights_size;
 
 	int map_fds[STEER_MAP_COUNT];	/* -1: inactive or disowned */
-	struct steer_bpf **addresses;	/* by id; NULL: free */
+	struct steer_address *addresses;	/* by id */
 	unsigned address_count;
 	uint64_t past_runs;		/* of programs that are gone */
 
@@ -53,8 +65,12 @@ int steer_copy_addresses(struct steer *s, const struct steer *from);
 void steer_unload(struct steer *s);
 /* Pins the program and the array of every address. */
 void steer_pin_addresses(struct steer *s);
-/* The program that was loaded, of the two in the skeleton. */
-int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel);
+/* Harmless on a free one. */
+void steer_close_address(struct steer_address *a);
+/* Adds up the counters (64 bits each, `size` bytes) of all CPUs in a per-CPU array of one.  0 or -errno. */
+int steer_sum_counters(int map_fd, void *ret_sum, size_t size);
+/* libbpf prints to stderr what steer_why() reports anyhow, and pages of verifier log. */
+int steer_keep_quiet(enum libbpf_print_level level, const char *format, va_list args);
 
 /* steer_pin.c: nothing to do when pin_dir is NULL; the reason of a refusal is left in s->pin_error. */
 void steer_pin_open(struct steer *s, const char *dir);

@@ -19,15 +19,8 @@
 #include "base/err.h"
 #include "steer.skel.h"
 
-#ifndef SO_ATTACH_REUSEPORT_EBPF
-#define SO_ATTACH_REUSEPORT_EBPF 52
-#endif
-#ifndef SO_DETACH_REUSEPORT_BPF
-#define SO_DETACH_REUSEPORT_BPF 68
-#endif
 
-/* libbpf prints to stderr what is reported by steer_why() anyhow, and pages of verifier log. */
-static int keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
+int steer_keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
 {
 	return 0;
 }
@@ -45,9 +38,15 @@ static struct bpf_program *loaded(const struct steer_bpf *skel, bool is_old)
 	return is_old ? skel->progs.steer_old : skel->progs.steer;
 }
 
-int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel)
+void steer_close_address(struct steer_address *a)
 {
-	return bpf_program__fd(loaded(skel, s->is_old));
+	if (a->skel)
+		steer_bpf__destroy(a->skel);
+	else if (a->socks_fd >= 0)
+		close(a->socks_fd);
+	if (!a->skel && a->prog_fd >= 0)
+		close(a->prog_fd);
+	*a = (struct steer_address){ NULL, -1, -1 };
 }
 
 /*
@@ -65,7 +64,7 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 		if (r)
 			return r;
 	}
-	if (s->map_fds[0] < 0) {
+	if (s->map_fds[STEER_MAP_SLOTS] < 0) {
 		bpf_map__set_max_entries(skel->maps.steer_slots, s->slot_count);
 		bpf_map__set_max_entries(skel->maps.steer_weights, s->slot_count);
 	}
@@ -86,7 +85,7 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 /* 0 or -errno, with errno as the failing call left it: libbpf keeps it. */
 static int load_one(const struct steer *s, bool can_migrate, int socks_fd, struct steer_bpf **ret_skel)
 {
-	libbpf_print_fn_t old = libbpf_set_print(keep_quiet);
+	libbpf_print_fn_t old = libbpf_set_print(steer_keep_quiet);
 	struct steer_bpf *skel = steer_bpf__open();
 	int r = skel ? 0 : -errno;
 
@@ -118,6 +117,19 @@ static void explain(struct steer *s, int r)
 			 "the kernel refuses the program, which takes Linux 5.10 and CAP_PERFMON: "
 			 "%s",
 			 text);
+}
+
+static int load_address(const struct steer *s, int socks_fd, struct steer_address *ret)
+{
+	int r;
+
+	*ret = (struct steer_address){ NULL, -1, -1 };
+	r = load_one(s, s->can_migrate, socks_fd, &ret->skel);
+	if (r)
+		return r;
+	ret->socks_fd = bpf_map__fd(ret->skel->maps.steer_socks);
+	ret->prog_fd = bpf_program__fd(loaded(ret->skel, s->is_old));
+	return 0;
 }
 
 int steer_load(struct steer *s)
@@ -154,7 +166,7 @@ int steer_load(struct steer *s)
 void steer_unload(struct steer *s)
 {
 	for (unsigned id = 0; id < s->address_count; id++)
-		steer_bpf__destroy(s->addresses[id]);
+		steer_close_address(&s->addresses[id]);
 	free(s->addresses);
 	s->addresses = NULL;
 	s->address_count = 0;
@@ -167,10 +179,10 @@ void steer_unload(struct steer *s)
 
 static int free_id(struct steer *s, unsigned *ret_id)
 {
-	struct steer_bpf **grown;
+	struct steer_address *grown;
 
 	for (unsigned id = 0; id < s->address_count; id++) {
-		if (!s->addresses[id]) {
+		if (s->addresses[id].socks_fd < 0) {
 			*ret_id = id;
 			return 0;
 		}
@@ -179,30 +191,28 @@ static int free_id(struct steer *s, unsigned *ret_id)
 	if (!grown)
 		return -ENOMEM;
 	s->addresses = grown;
-	grown[s->address_count] = NULL;
+	grown[s->address_count] = (struct steer_address){ NULL, -1, -1 };
 	*ret_id = s->address_count++;
 	return 0;
 }
 
 /* The array first: the program must not run before there is something to choose.  Those before `from` are in it. */
-static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds, unsigned from)
+static int attach(const struct steer *s, const struct steer_address *a, const int *fds, unsigned from)
 {
-	int socks = bpf_map__fd(skel->maps.steer_socks), prog = steer_prog_fd(s, skel);
-
 	for (__u32 slot = from; slot < s->slot_count; slot++) {
 		__u64 value = (__u64)fds[slot];
 
-		if (bpf_map_update_elem(socks, &slot, &value, BPF_ANY))
+		if (bpf_map_update_elem(a->socks_fd, &slot, &value, BPF_ANY))
 			return -errno;
 	}
-	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &prog, sizeof(prog)))
+	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &a->prog_fd, sizeof(a->prog_fd)))
 		return -errno;
 	return 0;
 }
 
 int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 {
-	struct steer_bpf *skel;
+	struct steer_address a;
 	unsigned id;
 	int r;
 
@@ -212,16 +222,16 @@ int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 	r = free_id(s, &id);
 	if (r)
 		return r;
-	r = load_one(s, s->can_migrate, -1, &skel);
+	r = load_address(s, -1, &a);
 	if (r)
 		return r;
-	r = attach(s, skel, fds, 0);
+	r = attach(s, &a, fds, 0);
 	if (r) {
-		steer_bpf__destroy(skel);
+		steer_close_address(&a);
 		return r;
 	}
-	s->addresses[id] = skel;
-	steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+	s->addresses[id] = a;
+	steer_pin_address(s, id, a.socks_fd, a.prog_fd);
 	*ret_id = id;
 	return 0;
 }
@@ -231,11 +241,13 @@ int steer_copy_addresses(struct steer *s, const struct steer *from)
 	s->addresses = calloc(from->address_count + 1, sizeof(*s->addresses));
 	if (!s->addresses)
 		return -ENOMEM;
-	s->address_count = from->address_count;
-	for (unsigned id = 0; id < from->address_count; id++) {
-		const struct steer_bpf *skel = from->addresses[id];
-		int r = skel ? load_one(s, s->can_migrate, bpf_map__fd(skel->maps.steer_socks), &s->addresses[id]) : 0;
+	for (; s->address_count < from->address_count; s->address_count++) {
+		struct steer_address *a = &s->addresses[s->address_count];
+		int socks_fd = from->addresses[s->address_count].socks_fd, r = 0;
 
+		*a = (struct steer_address){ NULL, -1, -1 };
+		if (socks_fd >= 0)
+			r = load_address(s, socks_fd, a);
 		if (r)
 			return r;
 	}
@@ -245,10 +257,10 @@ int steer_copy_addresses(struct steer *s, const struct steer *from)
 void steer_pin_addresses(struct steer *s)
 {
 	for (unsigned id = 0; id < s->address_count; id++) {
-		const struct steer_bpf *skel = s->addresses[id];
+		const struct steer_address *a = &s->addresses[id];
 
-		if (skel)
-			steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+		if (a->socks_fd >= 0)
+			steer_pin_address(s, id, a->socks_fd, a->prog_fd);
 	}
 }
 
@@ -256,47 +268,65 @@ int steer_take_address(struct steer *s, unsigned id, const int *fds, unsigned ol
 {
 	if (!s->is_active)
 		return 0;
-	if (id >= s->address_count || !s->addresses[id])
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
 		return -ENOENT;
-	return attach(s, s->addresses[id], fds, old_count);
+	return attach(s, &s->addresses[id], fds, old_count);
+}
+
+int steer_take_back(struct steer *s, unsigned id, const int *fds)
+{
+	if (!s->is_active)
+		return 0;
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
+		return -ENOENT;
+	for (__u32 slot = 0; slot < s->slot_count; slot++) {
+		__u64 value = (__u64)fds[slot];
+
+		/* EBUSY: it is where it was. */
+		if (bpf_map_update_elem(s->addresses[id].socks_fd, &slot, &value, BPF_ANY) && errno != EBUSY)
+			return -errno;
+	}
+	return attach(s, &s->addresses[id], fds, s->slot_count);
 }
 
 void steer_remove_address(struct steer *s, unsigned id)
 {
-	struct steer_bpf *skel;
+	struct steer_address *a;
 
-	if (id >= s->address_count || !s->addresses[id])
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
 		return;
-	skel = s->addresses[id];
+	a = &s->addresses[id];
 	/* The group keeps its program, and that its array, for as long as a socket lives. */
 	for (__u32 slot = 0; slot < s->slot_count; slot++)
-		(void)bpf_map_delete_elem(bpf_map__fd(skel->maps.steer_socks), &slot);
-	s->past_runs += steer_runs_of(steer_prog_fd(s, skel));
+		(void)bpf_map_delete_elem(a->socks_fd, &slot);
+	s->past_runs += steer_runs_of(a->prog_fd);
 	steer_unpin_address(s, id);
-	steer_bpf__destroy(skel);
-	s->addresses[id] = NULL;
+	steer_close_address(a);
+}
+
+int steer_sum_counters(int map_fd, void *ret_sum, size_t size)
+{
+	int cpus = libbpf_num_possible_cpus(), r = 0;
+	uint64_t *sum = ret_sum, *each;
+	__u32 key = 0;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, size);
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(map_fd, &key, each))
+		r = -errno;
+	for (size_t i = 0; i < (size_t)cpus * size / sizeof(*sum) && r == 0; i++)
+		sum[i % (size / sizeof(*sum))] += each[i];
+	free(each);
+	return r;
 }
 
 int steer_read_verdicts(const struct steer *s, struct steer_verdicts *ret_verdicts)
 {
-	int cpus = libbpf_num_possible_cpus(), r = 0;
-	__u64 *sum = (__u64 *)ret_verdicts;
-	struct steer_verdicts *each;
-	__u32 key = 0;
-
 	memset(ret_verdicts, 0, sizeof(*ret_verdicts));
 	if (s->map_fds[STEER_MAP_VERDICTS] < 0)
 		return 0;
-	if (cpus < 0)
-		return cpus;
-	each = calloc((size_t)cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(s->map_fds[STEER_MAP_VERDICTS], &key, each))
-		r = -errno;
-	for (int cpu = 0; cpu < cpus && r == 0; cpu++)
-		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
-			sum[i] += ((__u64 *)&each[cpu])[i];
-	free(each);
-	return r;
+	return steer_sum_counters(s->map_fds[STEER_MAP_VERDICTS], ret_verdicts, sizeof(*ret_verdicts));
 }

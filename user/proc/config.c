@@ -52,6 +52,7 @@ static void free_route(struct config_route *route)
 {
 	free_list(route->index, route->index_count);
 	free_proxy(&route->proxy);
+	free_list(route->websocket.origins, route->websocket.origins_count);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);
@@ -84,6 +85,11 @@ void config_free(struct config *c)
 		return;
 	for (unsigned i = 0; i < c->listen_count; i++)
 		free(c->listens[i].text);
+	for (unsigned i = 0; i < c->udp_listen_count; i++) {
+		free(c->udp_listens[i].text);
+		free(c->udp_listens[i].mode);
+		free_list(c->udp_listens[i].verified, c->udp_listens[i].verified_count);
+	}
 	for (unsigned i = 0; i < c->site_count; i++)
 		free_site(&c->sites[i]);
 	for (unsigned i = 0; i < c->upstream_count; i++)
@@ -92,6 +98,7 @@ void config_free(struct config *c)
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
 	free(c->listens);
+	free(c->udp_listens);
 	free(c->sites);
 	free(c->upstreams);
 	free(c->log.access);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream.h"
+#include "app/websocket.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -47,7 +48,23 @@ struct config_listen {
 	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+struct config_listen_udp {
+	struct config_place place;
+	char *text;			/* as written */
+	union sock_addr addr;
+	char *mode;			/* "echo", or "proxy " and the name of an upstream */
+	bool is_one_way, has_gro, is_v6only;
+	uint64_t timeout;		/* ms */
+	unsigned replies;		/* 0: a session does not end by their number */
+	unsigned amplification;		/* bytes out for each byte in; 0: no limit */
+	char **verified;		/* "ADDR/BITS" or "ADDR": whom that limit is not for */
+	unsigned verified_count;
+	unsigned sessions, sessions_total;	/* of a worker at this address; of all at all, 0 = no limit */
+	unsigned flows;			/* that the kernel remembers */
+	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
+};
+
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -66,11 +83,21 @@ struct config_proxy {
 	unsigned response_set_count, response_add_count, response_remove_count;
 };
 
+/* Of a route with `websocket`.  Times in ms. */
+struct config_websocket {
+	unsigned message, frame, queue;	/* bytes */
+	uint64_t ping, pong, close;	/* ping 0 = off */
+	enum websocket_publish publish;
+	bool has_deflate;
+	char **origins;
+	unsigned origins_count;
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, or name of an upstream */
+	char *value;			/* folder, body, target, name of an upstream, "echo" or "channel:NAME" */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
@@ -79,6 +106,7 @@ struct config_route {
 	uint64_t rate;			/* requests of a client per hour; 0: no limit; UINT64_MAX: as limits { rate } */
 	unsigned burst;			/* 0: as limits { burst } */
 	struct config_proxy proxy;
+	struct config_websocket websocket;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -163,6 +191,7 @@ struct config_limits {
 
 struct config_timeouts {		/* ms */
 	uint64_t header, body, keepalive, write, linger, drain;
+	uint64_t close_spread;		/* 0 = half of drain */
 };
 
 enum log_format { LOG_FORMAT_COMBINED, LOG_FORMAT_JSON };
@@ -196,6 +225,8 @@ struct config {
 	struct config_cache cache;
 	struct config_listen *listens;
 	unsigned listen_count;
+	struct config_listen_udp *udp_listens;
+	unsigned udp_listen_count;
 	struct config_site *sites;
 	unsigned site_count;
 	struct config_upstream *upstreams;
@@ -206,6 +237,9 @@ struct config {
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */
 	unsigned resolver_count;
 };
+
+/* The upstream that the datagrams of an address go to; NULL: echo, or there is none of that name. */
+const struct config_upstream *config_udp_upstream(const struct config *c, const struct config_listen_udp *l);
 
 #define CONFIG_ERRORS_MAX 100
 

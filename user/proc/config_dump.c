@@ -185,6 +185,13 @@ void config_dump(const struct config *c, FILE *out)
 		print_keys(CONFIG_LISTEN, &c->listens[i], "\t", out);
 		fputs("}\n", out);
 	}
+	for (unsigned i = 0; i < c->udp_listen_count; i++) {
+		fputs("\nlisten_udp ", out);
+		config_quote(c->udp_listens[i].text, out);
+		fputs(" {\n", out);
+		print_keys(CONFIG_LISTEN_UDP, &c->udp_listens[i], "\t", out);
+		fputs("}\n", out);
+	}
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		print_upstream(&c->upstreams[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)

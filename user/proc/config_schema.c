@@ -51,6 +51,7 @@
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
 #define FOR_PROXY   (1u << ROUTE_PROXY)
+#define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -89,6 +90,11 @@ static const char *const retries[] = {[PROXY_RETRY_OFF] = "off",
 				      [PROXY_RETRY_IDEMPOTENT] = "idempotent",
 				      [PROXY_RETRY_ALL] = "all",
 				      NULL};
+
+static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
+					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
+					 [WEBSOCKET_PUBLISH_ANY] = "any",
+					 NULL};
 
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
@@ -136,6 +142,22 @@ static const struct config_key listen_keys[] = {
 	{"sndbuf", SIZE(config_listen, sock.sndbuf, 4 * KIB, GIB, "auto", "auto")},
 	{"unsent", SIZE(config_listen, sock.unsent, 4 * KIB, GIB, "off", "128k")},
 	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
+};
+
+static const struct config_key listen_udp_keys[] = {
+	{"udp", TEXT(config_listen_udp, mode, NULL, config_check_udp, NULL)},
+	{"timeout", DURATION(config_listen_udp, timeout, CONFIG_MS, 10, DAY_MS, NULL, "60s")},
+	{"replies", COUNT(config_listen_udp, replies, 1, 65535, "off", "off")},
+	{"one_way", BOOL(config_listen_udp, is_one_way, "false")},
+	{"amplification", COUNT(config_listen_udp, amplification, 1, 65535, "off", "off")},
+	{"verified", LIST(config_listen_udp, verified, config_check_network, NULL)},
+	{"sessions", COUNT(config_listen_udp, sessions, 1, 1 << 20, NULL, "4096")},
+	{"sessions_total", COUNT(config_listen_udp, sessions_total, 1, 1 << 24, "off", "off")},
+	{"flows", COUNT(config_listen_udp, flows, 1024, 1 << 24, NULL, "65536")},
+	{"gro", BOOL(config_listen_udp, has_gro, "true")},
+	{"v6only", BOOL(config_listen_udp, is_v6only, "false")},
+	{"rcvbuf", SIZE(config_listen_udp, rcvbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"sndbuf", SIZE(config_listen_udp, sndbuf, 4 * KIB, GIB, "auto", "auto")},
 };
 
 static const struct config_key upstream_keys[] = {
@@ -188,6 +210,7 @@ static const struct config_key route_keys[] = {
 	{"respond", HANDLER(ROUTE_RESPOND, NULL)},
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
+	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -219,6 +242,23 @@ static const struct config_key route_keys[] = {
 	{"response_set", FIELDS(response_set, config_check_field_line)},
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
+	{"message", SIZE(config_route, websocket.message, WEBSOCKET_MESSAGE_MIN,
+			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"frame", SIZE(config_route, websocket.frame, WEBSOCKET_MESSAGE_MIN, WEBSOCKET_MESSAGE_MAX,
+		       NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"queue", SIZE(config_route, websocket.queue, 1, GIB, NULL, "256k"),
+	 .route_kinds = FOR_SOCKET},
+	{"ping", DURATION(config_route, websocket.ping, CONFIG_MS, 10, DAY_MS, "off", "30s"),
+	 .route_kinds = FOR_SOCKET},
+	{"pong_timeout", DURATION(config_route, websocket.pong, CONFIG_MS, 10, DAY_MS, NULL, "10s"),
+	 .route_kinds = FOR_SOCKET},
+	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
+	 .route_kinds = FOR_SOCKET},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
+	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
+	 .route_kinds = FOR_SOCKET},
+	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
+	 .route_kinds = FOR_SOCKET},
 };
 
 static const struct config_key log_keys[] = {
@@ -235,6 +275,7 @@ static const struct config_key timeouts_keys[] = {
 	{"write", DURATION(config, timeouts.write, CONFIG_MS, 10, DAY_MS, NULL, "30s")},
 	{"linger", DURATION(config, timeouts.linger, CONFIG_MS, 10, 60000, NULL, "2s")},
 	{"drain", DURATION(config, timeouts.drain, CONFIG_MS, 10, DAY_MS, "off", "30s")},
+	{"close_spread", DURATION(config, timeouts.close_spread, CONFIG_MS, 10, DAY_MS, "auto", "auto")},
 };
 
 static const struct config_key limits_keys[] = {
@@ -272,6 +313,8 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_STEERING] = {"steering", KEYS(steering_keys)},
 	[CONFIG_LISTEN] = {"listen", .title = "\"ADDR:PORT\"", .title_word = "an address",
 			   KEYS(listen_keys)},
+	[CONFIG_LISTEN_UDP] = {"listen_udp", .title = "\"ADDR:PORT\"", .title_word = "an address",
+			       KEYS(listen_udp_keys)},
 	[CONFIG_UPSTREAM] = {"upstream", .title = "\"NAME\"", .title_word = "a name",
 			     KEYS(upstream_keys)},
 	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
@@ -318,6 +361,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_ROOT] = "at top level",
 		[CONFIG_STEERING] = "in steering",
 		[CONFIG_LISTEN] = "in listen",
+		[CONFIG_LISTEN_UDP] = "in listen_udp",
 		[CONFIG_UPSTREAM] = "in upstream",
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",

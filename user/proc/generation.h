@@ -13,10 +13,13 @@
 #ifndef SLUICE_PROC_GENERATION_H
 #define SLUICE_PROC_GENERATION_H
 
+#include <jansson.h>
+
 #include "app/upstream_table.h"
 #include "net/limit_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
+#include "net/udp_listener.h"
 #include "proc/cpus.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
@@ -26,6 +29,7 @@
 #include "stats_shm.h"
 
 struct master;
+struct elder;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAVING, GENERATION_FAILED };
 
@@ -34,6 +38,7 @@ enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAV
 struct generation {
 	struct list node;		/* of master.generations, the oldest first */
 	struct master *master;
+	struct elder *elder;		/* its processes are those of an earlier master, which is not gone yet; else NULL */
 	uint32_t number;		/* from 1 */
 	enum generation_state state;
 	const struct config *config;
@@ -43,7 +48,10 @@ struct generation {
 	int log_fd;			/* access log, -1: none */
 	struct runtime *runtime;
 	struct sandbox sandbox;		/* of its workers and its monitor */
-	struct stats_block *stats;	/* shared memory, one for each slot */
+	struct stats_block *stats;	/* one for each slot, in stats_memory */
+	struct shm stats_memory;
+	struct shm foreign_stats;	/* of a program that lays them out otherwise: stats is a copy (elder_refresh_stats) */
+	json_t *foreign_layout;
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	struct limit_table limits;	/* of clients; may be lent by the generation before */
 	struct limit_rows limit_rows;
@@ -53,6 +61,8 @@ struct generation {
 	struct inboxes inboxes;		/* connections on their way from worker to worker */
 	struct listener *listeners;
 	unsigned listener_count;
+	struct udp_listener *udp_listeners;
+	unsigned udp_listener_count;
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
@@ -73,6 +83,8 @@ int generation_new(struct master *m, const struct config *config, struct config 
  * force, from which addresses that are gone are taken, or NULL.  Harmless twice.
  */
 void generation_release(struct generation *g, const struct generation *heir, struct steer *steer);
+/* An empty one that stands for one of another master (elder.h).  NULL without memory. */
+struct generation *generation_new_foreign(struct master *m, struct elder *elder);
 /* Every process must be gone. */
 void generation_free(struct generation *g);
 /* CPU of a slot: slots beyond the usable CPUs wrap around. */
@@ -92,6 +104,20 @@ const struct listener *generation_twin(const struct generation *other, const str
 void generation_release_listeners(struct generation *g, const struct generation *heir, struct steer *steer);
 /* In force from now on: grown groups listen, changed programs are attached. */
 void generation_start_listening(struct generation *g, struct generation *before);
+
+/* generation_udp.c: UDP sockets, in the order of the configuration.  0 or -errno, logged. */
+int generation_open_udp(struct generation *g, const struct generation *before);
+/* Does another generation listen where this one does? */
+bool generation_has_udp_twin(const struct generation *next, const struct udp_listener *l);
+/* In force from now on: new flows come here. */
+void generation_start_udp(struct generation *g);
+/* Known flows of that slot go to the generation in force from now on. */
+void generation_retire_udp(struct generation *g, unsigned slot);
+/* This process's descriptors; workers keep theirs. */
+void generation_close_udp_socks(struct generation *g);
+/* In a forked child. */
+void generation_disown_udp(struct generation *g);
+void generation_free_udp(struct generation *g);
 
 /* generation_limits.c: the tables of clients.  0 or -errno, logged. */
 int generation_open_limits(struct generation *g, const struct generation *before);

@@ -15,6 +15,8 @@ static const char *state_name(enum master_state state)
 		[MASTER_STARTING] = "starting",
 		[MASTER_SERVING] = "running",
 		[MASTER_STOPPING] = "stopping",
+		[MASTER_FOLLOWING] = "starting",
+		[MASTER_LEAVING] = "leaving",
 	};
 
 	return names[state];
@@ -29,12 +31,13 @@ static unsigned list_draining(struct master *m, struct status_draining *out, uns
 		const struct generation *g = container_of(node, struct generation, node);
 
 		for (unsigned i = 0; g->state == GENERATION_LEAVING && i < g->worker_count && count < room; i++)
-			if (g->workers.workers[i].pid)
+			if (g->stats[i].pid)
 				out[count++] = (struct status_draining){
 					.slot = i,
-					.pid = (uint32_t)g->workers.workers[i].pid,
+					.pid = g->stats[i].pid,
 					.generation = g->number,
 					.connections = g->stats[i].connections,
+					.udp_sessions = g->stats[i].udp_sessions,
 				};
 	}
 	return count;
@@ -51,6 +54,7 @@ static void sum_stats(struct master *m, struct stats_block *sums, struct stats_b
 		sums[i].generation = g->stats[i].generation;
 		sums[i].state = g->stats[i].state;
 		sums[i].confined = g->stats[i].confined;
+		sums[i].udp_sessions = g->stats[i].udp_sessions;
 	}
 	for (unsigned i = g->worker_count; i < STEER_MAX_SLOTS; i++) {
 		master_sum_stats(m, i, &sums[g->worker_count]);
@@ -58,11 +62,26 @@ static void sum_stats(struct master *m, struct stats_block *sums, struct stats_b
 	}
 }
 
+/* NULL without memory. */
+static struct status_udp_listen *list_udp(const struct generation *g)
+{
+	struct status_udp_listen *list = calloc(g->udp_listener_count + 1, sizeof(*list));
+
+	for (unsigned i = 0; list && i < g->udp_listener_count; i++) {
+		list[i].listener = &g->udp_listeners[i];
+		list[i].mode = g->config->udp_listens[i].mode;
+		list[i].is_one_way = g->config->udp_listens[i].is_one_way;
+		udp_bank_read_verdicts(&g->udp_listeners[i].bank, &list[i].verdicts);
+	}
+	return list;
+}
+
 static json_t *make_status(struct master *m, bool has_buckets)
 {
 	/* Large, and asked for once a second at most. */
 	static struct status_draining draining[4 * STEER_MAX_SLOTS];
 	struct generation *g = m->current;
+	struct status_udp_listen *udp = list_udp(g);
 	struct stats_block *sums = calloc(g->worker_count + 2, sizeof(*sums));
 	struct upstream_table upstreams;
 	struct status_source src = {
@@ -83,20 +102,26 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.sandbox = &g->sandbox,
 		.listens = g->listeners,
 		.listen_count = g->listener_count,
+		.udp_listens = udp,
+		.udp_listen_count = udp ? g->udp_listener_count : 0,
 		.upstream_table = &upstreams,
 		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;
 	json_t *status;
 
-	if (!sums)
+	if (!sums) {
+		free(udp);
 		return NULL;
+	}
+	elder_refresh_stats(m);
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
 	status_read(g->steer, src.now_ns, &steering);
 	generation_sum_upstreams(m, &upstreams);
 	src.upstreams = upstreams.endpoints ? g->config : NULL;
 	status = status_json(&src, &steering);
 	upstream_table_close(&upstreams);
+	free(udp);
 	free(sums);
 	return status;
 }
@@ -132,6 +157,15 @@ static void on_reload(struct ctl_request *rq, const json_t *args, void *owner)
 	reload_ask(&m->reload, rq);
 }
 
+static void on_upgrade(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	json_int_t limit_ms = json_integer_value(json_object_get(args, "timeout_ms"));
+	struct master *m = owner;
+
+	upgrade_ask(&m->upgrade, rq, json_string_value(json_object_get(args, "binary")),
+		    limit_ms > 0 ? (uint64_t)limit_ms : 0);
+}
+
 static void on_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	master_reopen_log(owner);
@@ -153,6 +187,7 @@ const struct ctl_command master_commands[] = {
 	{ "steer", master_on_steer },
 	{ "status", on_status },
 	{ "stop", on_stop },
+	{ "upgrade", on_upgrade },
 	{ "upstream", master_on_upstream },
 	{ "reopen", on_reopen },
 	{ NULL, NULL },
