@@ -39,7 +39,7 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares lmdb
 
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)

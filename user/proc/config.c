@@ -78,6 +78,12 @@ static void free_upstream(struct config_upstream *u)
 	free(u->check.host);
 }
 
+static void free_store(struct config_store *s)
+{
+	free(s->name);
+	free(s->path);
+}
+
 void config_free(struct config *c)
 {
 	if (!c)
@@ -88,11 +94,14 @@ void config_free(struct config *c)
 		free_site(&c->sites[i]);
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		free_upstream(&c->upstreams[i]);
+	for (unsigned i = 0; i < c->store_count; i++)
+		free_store(&c->stores[i]);
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free(c->listens);
 	free(c->sites);
 	free(c->upstreams);
+	free(c->stores);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);

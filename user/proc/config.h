@@ -47,7 +47,7 @@ struct config_listen {
 	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_STORE };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -66,17 +66,26 @@ struct config_proxy {
 	unsigned response_set_count, response_add_count, response_remove_count;
 };
 
+enum store_names { STORE_NAMES_RANDOM, STORE_NAMES_TIME };
+
+/* Of a route with `store`. */
+struct config_store_route {
+	bool requires_match;		/* a change needs If-Match or If-None-Match */
+	enum store_names names;		/* of new resources */
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, or name of an upstream */
+	char *value;			/* folder, body, target, or name of an upstream or a store */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
 	unsigned index_count;
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
 	struct config_proxy proxy;
+	struct config_store_route store;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -126,6 +135,21 @@ struct config_upstream {		/* times in ms */
 	struct config_server *servers;
 	unsigned server_count;
 };
+
+enum store_engine_kind { STORE_ENGINE_LMDB };
+
+struct config_store {
+	struct config_place place;
+	char *name;
+	char *path;			/* folder */
+	enum store_engine_kind engine;
+	uint64_t size;			/* bytes of all resources */
+	uint64_t value;			/* bytes of one */
+	uint64_t memory;		/* bytes of content a worker has in flight */
+	uint64_t timeout;		/* ms, of a change */
+};
+
+#define CONFIG_STORES_MAX 16		/* a process each, and a connection to it from each worker */
 
 #define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: struct upstream_lease keeps indexes in 16 bits */
 
@@ -186,6 +210,8 @@ struct config {
 	struct config_upstream *upstreams;
 	unsigned upstream_count;
 	unsigned endpoint_count;	/* of all servers */
+	struct config_store *stores;
+	unsigned store_count;
 	char **trusted_proxies;		/* "ADDR/BITS" or "ADDR": whose X-Forwarded-... fields are believed */
 	unsigned trusted_proxy_count;
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */

@@ -22,5 +22,8 @@ bool build_is_same_address(const union sock_addr *a, const union sock_addr *b);
 void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct config *c);
 /* Every upstream, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
+/* config_build_store.c: every store; 0 or -ENOMEM.  Then what is about stores and routes to them. */
+int build_stores(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_stores(struct config_faults *f, cfg_t *cfg, const struct config *c);
 
 #endif

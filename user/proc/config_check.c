@@ -120,6 +120,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	for (unsigned i = 0; i < c->site_count; i++)
 		check_prefixes(f, &c->sites[i]);
 	build_check_proxies(f, cfg, c);
+	build_check_stores(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_steering(f, cfg, c);
 	if (config_has_gap(cfg))

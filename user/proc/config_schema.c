@@ -45,6 +45,7 @@
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
 #define FOR_PROXY   (1u << ROUTE_PROXY)
+#define FOR_STORE   (1u << ROUTE_STORE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -83,6 +84,10 @@ static const char *const retries[] = {[PROXY_RETRY_OFF] = "off",
 				      [PROXY_RETRY_IDEMPOTENT] = "idempotent",
 				      [PROXY_RETRY_ALL] = "all",
 				      NULL};
+
+static const char *const store_engines[] = {[STORE_ENGINE_LMDB] = "lmdb", NULL};
+static const char *const store_names[] = {
+	[STORE_NAMES_RANDOM] = "random", [STORE_NAMES_TIME] = "time", NULL};
 
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
@@ -172,6 +177,16 @@ static const struct config_key check_keys[] = {
 	{"fall", COUNT(config_check, fall, 1, 1000, NULL, "3")},
 };
 
+/* `path` has no default: two stores may not have the same. */
+static const struct config_key store_keys[] = {
+	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL)},
+	{"engine", CHOICE(config_store, engine, store_engines, "lmdb")},
+	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g")},
+	{"value", SIZE(config_store, value, 1, 16 * MIB, NULL, "1m")},
+	{"memory", SIZE(config_store, memory, MIB, 64 * GIB, NULL, "64m")},
+	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
+};
+
 #define WAIT(member, hi, word, def)                                                                \
 	DURATION(config_route, proxy.member, CONFIG_MS, 10, hi, word, def), .route_kinds = FOR_PROXY
 #define FIELDS(member, fn) LIST(config_route, proxy.member, fn, NULL), .route_kinds = FOR_PROXY
@@ -181,6 +196,7 @@ static const struct config_key route_keys[] = {
 	{"respond", HANDLER(ROUTE_RESPOND, NULL)},
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
+	{"store", HANDLER(ROUTE_STORE, NULL)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -210,6 +226,8 @@ static const struct config_key route_keys[] = {
 	{"response_set", FIELDS(response_set, config_check_field_line)},
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
+	{"require_match", BOOL(config_route, store.requires_match, "false"), .route_kinds = FOR_STORE},
+	{"names", CHOICE(config_route, store.names, store_names, "random"), .route_kinds = FOR_STORE},
 };
 
 static const struct config_key log_keys[] = {
@@ -256,6 +274,7 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
+	[CONFIG_STORE] = {"store", .title = "\"NAME\"", .title_word = "a name", KEYS(store_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
 			  .title_word = "a prefix", KEYS(route_keys)},
@@ -300,6 +319,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_UPSTREAM] = "in upstream",
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
+		[CONFIG_STORE] = "in store",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",
 		[CONFIG_LOG] = "in log",

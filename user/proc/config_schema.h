@@ -19,6 +19,7 @@ enum config_section_id {
 	CONFIG_UPSTREAM,
 	CONFIG_SERVER,
 	CONFIG_CHECK,
+	CONFIG_STORE,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
 	CONFIG_LOG,
@@ -116,5 +117,7 @@ void config_check_field_line(const char *text, char *why, size_t size);
 void config_check_field_name(const char *text, char *why, size_t size);
 void config_check_network(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
+void config_check_store_name(const char *text, char *why, size_t size);
+void config_check_store_path(const char *text, char *why, size_t size);
 
 #endif

@@ -171,6 +171,7 @@ static void on_kill_timer(struct timer *t)
 		log_warn("%u workers of generation %u did not end in time and are killed", count, g->number);
 	supervisor_stop(&g->workers, SIGKILL);
 	supervisor_stop(&g->monitor, SIGKILL);
+	supervisor_stop(&g->storers, SIGKILL);
 }
 
 static int open_all(struct generation *g, const struct generation *before)
@@ -187,6 +188,8 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = open_stats(g);
 	if (!err)
 		err = generation_open_upstreams(g, before);
+	if (!err)
+		err = generation_open_stores(g, before);
 	if (!err)
 		err = open_steer(g, before);
 	if (!err)
@@ -245,6 +248,8 @@ void generation_free(struct generation *g)
 	list_remove(&g->node);
 	supervisor_fini(&g->workers);
 	supervisor_fini(&g->monitor);
+	supervisor_fini(&g->storers);
+	generation_close_stores(g);
 	upstream_table_close(&g->upstreams);
 	sandbox_close(&g->sandbox);
 	if (g->stats)

@@ -25,6 +25,7 @@
 #include "stats_shm.h"
 
 struct master;
+struct store_share;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAVING, GENERATION_FAILED };
 
@@ -41,7 +42,7 @@ struct generation {
 	unsigned worker_count;
 	int log_fd;			/* access log, -1: none */
 	struct runtime *runtime;
-	struct sandbox sandbox;		/* of its workers and its monitor */
+	struct sandbox sandbox;		/* of all its processes */
 	struct stats_block *stats;	/* shared memory, one for each slot */
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
@@ -52,6 +53,10 @@ struct generation {
 	unsigned listener_count;
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
+	struct supervisor storers;	/* a slot for each store */
+	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
+	struct store_stats **store_stats;	/* the same, to count in */
+	bool *is_store_linked;		/* [store][worker]: both have their end of a connection */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
 	struct leave_order order;	/* LEAVING: to each worker, but for what differs by slot */
 	bool is_told[STEER_MAX_SLOTS];	/* LEAVING: its worker has the order */
@@ -89,6 +94,10 @@ const struct listener *generation_twin(const struct generation *other, const str
 void generation_release_listeners(struct generation *g, const struct generation *heir, struct steer *steer);
 /* In force from now on: grown groups listen, changed programs are attached. */
 void generation_start_listening(struct generation *g, struct generation *before);
+
+/* generation_store.c: folders and counters of the stores.  0 or -errno, logged; close it anyway. */
+int generation_open_stores(struct generation *g, const struct generation *before);
+void generation_close_stores(struct generation *g);
 
 /* generation_upstream.c: the table of upstream servers.  0 or -errno, logged. */
 int generation_open_upstreams(struct generation *g, const struct generation *before);

@@ -16,25 +16,35 @@
 
 /* Signals ----------------------------------------------------------------------------------------------------- */
 
-/* Of workers or monitors, over all generations. */
-static unsigned living(const struct master *m, bool is_monitor)
+/* Of workers or of helpers (monitors, writers of stores), over all generations. */
+static unsigned living(const struct master *m, bool is_helper)
 {
 	unsigned count = 0;
 
 	list_for_each(node, &m->generations) {
 		const struct generation *g = container_of(node, struct generation, node);
 
-		count += supervisor_living(is_monitor ? &g->monitor : &g->workers);
+		count += is_helper ? supervisor_living(&g->monitor) + supervisor_living(&g->storers)
+				   : supervisor_living(&g->workers);
 	}
 	return count;
 }
 
-static void stop_all(struct master *m, bool is_monitor, int signal)
+static void stop_helpers(struct generation *g, int signal)
+{
+	supervisor_stop(&g->monitor, signal);
+	supervisor_stop(&g->storers, signal);
+}
+
+static void stop_all(struct master *m, bool is_helper, int signal)
 {
 	list_for_each(node, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
-		supervisor_stop(is_monitor ? &g->monitor : &g->workers, signal);
+		if (is_helper)
+			stop_helpers(g, signal);
+		else
+			supervisor_stop(&g->workers, signal);
 	}
 }
 
@@ -62,14 +72,17 @@ void master_stop(struct master *m, bool is_hard)
 static void on_kill_timer(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, kill_timer);
-	bool is_monitor = living(m, false) == 0;
+	bool is_helper = living(m, false) == 0;
 
-	log_warn(is_monitor ? "the monitor did not end in time and is killed"
-			    : "workers that did not end in time are killed");
-	stop_all(m, is_monitor, SIGKILL);
+	log_warn(is_helper ? "helpers (the monitor, writers of stores) that did not end in time are killed"
+			   : "workers that did not end in time are killed");
+	stop_all(m, is_helper, SIGKILL);
 }
 
-/* The monitor goes last: workers that drain still want to know which servers are well.  Its own end stops the loop. */
+/*
+ * Helpers go last: workers that drain still want to know which servers are well, and have changes made.  Their end stops
+ * the loop.
+ */
 static void sweep_at_stop(struct master *m)
 {
 	if (living(m, false) > 0)
@@ -96,6 +109,12 @@ static void on_sweep(struct job *j)
 			continue;
 		if (supervisor_living(&g->workers) || supervisor_living(&g->monitor) || g == m->reload.before)
 			continue;
+		/* Its last worker is gone: nobody has anything to write any more. */
+		if (supervisor_living(&g->storers)) {
+			if (!g->storers.is_stopping)
+				supervisor_stop(&g->storers, SIGTERM);
+			continue;
+		}
 		if (g->state == GENERATION_LEAVING) {
 			master_keep_stats(m, g);
 			generation_bequeath_counters(g, m->current);
@@ -114,6 +133,7 @@ static void reap_all(struct master *m)
 
 		supervisor_reap(&g->workers);
 		supervisor_reap(&g->monitor);
+		supervisor_reap(&g->storers);
 	}
 }
 
@@ -182,6 +202,8 @@ static void on_tick(struct timer *t)
 	steer_retire(m->current->steer, m->loop.now_ns);
 	forward_strays(m->current);
 	watch_review(&m->watch);
+	list_for_each(node, &m->generations)
+		master_link_stores(container_of(node, struct generation, node));
 	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }
 
@@ -213,6 +235,7 @@ static int serve(struct master *m)
 
 	master_start_watch(m);
 	master_start_monitor(m->current);
+	master_start_storers(m->current);
 	err = master_start_workers(m->current);
 	if (err) {
 		log_error("cannot start workers: %s", strerror(-err));
@@ -264,6 +287,7 @@ int master_run(const struct config *config)
 	log_set_level(config->log.level);
 	*m = (struct master){ .started_ns = clock_ns() };
 	list_init(&m->generations);
+	list_init(&m->store_shares);
 	job_init(&m->sweep, on_sweep);
 	reload_init(&m->reload, m);
 	timer_init(&m->tick, on_tick);

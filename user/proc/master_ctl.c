@@ -83,6 +83,8 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.listens = g->listeners,
 		.listen_count = g->listener_count,
 		.upstream_table = &upstreams,
+		.stores = g->config,
+		.store_stats = g->store_stats,
 		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;

@@ -33,6 +33,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 {
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
+	supervisor_abandon(&g->storers);
 	if (g->steer)
 		steer_disown(g->steer);
 	if (g == mine)
@@ -67,6 +68,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.steer = g->steer,
 		.inboxes = &g->inboxes,
 		.upstreams = &g->upstreams,
+		.store_stats = g->store_stats,
 		.stats = &g->stats[slot],
 		.generation = g->number,
 		.owner = &m->owners[slot],
@@ -123,6 +125,7 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 
 	if (g->is_released[slot])
 		supervisor_tell(&g->workers, slot, CHANNEL_TAKE);
+	master_link_stores(g);
 	if (all_ready && m->state == MASTER_STARTING) {
 		m->state = MASTER_SERVING;
 		g->state = GENERATION_SERVING;
@@ -169,6 +172,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 
 	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
 	upstream_table_forget_worker(&g->upstreams, slot);
+	master_unlink_worker(g, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	g->stats[slot].connections = 0;

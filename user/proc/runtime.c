@@ -7,6 +7,7 @@
 #include "app/mime.h"
 #include "app/respond.h"
 #include "app/static.h"
+#include "app/store.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "proc/runtime_internal.h"
@@ -80,6 +81,10 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->ops = &proxy_ops;
 		ret->on_free = proxy_route_free;
 		return runtime_build_proxy(rt, route, &ret->conf);
+	case ROUTE_STORE:
+		ret->ops = &store_ops;
+		ret->on_free = store_route_free;
+		return runtime_build_store(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -153,6 +158,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!rt->sites || !rt->cache)
 		goto fail;
 	err = runtime_open_proxy(rt);
+	if (!err)
+		err = runtime_open_stores(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
 	if (err)
@@ -171,6 +178,7 @@ void runtime_free(struct runtime *rt)
 		return;
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
+	runtime_close_stores(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
 		mime_unload();

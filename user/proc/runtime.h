@@ -14,6 +14,8 @@
 struct file_cache;
 struct proxy;
 struct proxy_group;
+struct store;
+struct store_stats;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -24,6 +26,8 @@ struct runtime {
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
 	struct cidr_set trusted;
+	struct store **stores;		/* likewise */
+	unsigned store_count;
 	bool is_started;
 	const struct loop *loop;	/* of the worker; NULL until it has one */
 };
@@ -36,6 +40,10 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 /* In the worker, before its first connection. */
 void runtime_start(struct runtime *rt, struct loop *loop, const struct upstream_table *table, unsigned worker,
 		   unsigned file_limit);
+/* Likewise, and before the sandbox: stores are opened.  `stats`: of each.  0 or -errno, logged. */
+int runtime_start_stores(struct runtime *rt, struct loop *loop, struct store_stats *const *stats);
+/* A connection to the writer of that store; takes the descriptor. */
+void runtime_link_store(struct runtime *rt, unsigned store, int fd);
 /* Idle connections to servers are closed, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* In the worker, when every session is gone. */

@@ -185,6 +185,7 @@ void runtime_drain(struct runtime *rt)
 
 void runtime_stop(struct runtime *rt)
 {
+	runtime_stop_stores(rt);
 	if (!rt->is_started)
 		return;
 	runtime_drain(rt);
@@ -196,6 +197,8 @@ uint64_t runtime_body_max(const struct runtime *rt)
 {
 	uint64_t max = rt->config->limits.body;
 
+	for (unsigned i = 0; i < rt->config->store_count; i++)
+		max = MAX(max, rt->config->stores[i].value);
 	for (unsigned i = 0; i < rt->config->site_count; i++) {
 		const struct config_site *site = &rt->config->sites[i];
 

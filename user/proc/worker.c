@@ -22,6 +22,10 @@ union message {
 	char type;
 	struct rescue_order rescue;
 	struct leave_order leave;
+	struct {
+		char type;	/* CHANNEL_STORE */
+		uint8_t index;
+	} store;
 };
 
 static void note_connections(const struct worker *w)
@@ -167,6 +171,10 @@ static void on_channel(struct io *io, uint32_t events)
 			drain(w);
 			return;
 		}
+		if (m.type == CHANNEL_STORE && fd >= 0) {
+			runtime_link_store(w->opt->runtime, m.store.index, fd);
+			continue;
+		}
 		if (m.type == CHANNEL_LOG) {
 			worker_replace_log(w, fd);
 			continue;
@@ -261,6 +269,9 @@ static int start(struct worker *w)
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
 	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
+	err = runtime_start_stores(w->opt->runtime, &w->loop, w->opt->store_stats);
+	if (err)
+		return err;
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
 	fill_acceptor(w);

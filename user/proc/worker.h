@@ -10,6 +10,7 @@
  *                      'H' leave it: struct leave_order
  *                      'L' + descriptor: the access log, opened anew
  *                      'B': move connections until all slots have their share
+ *                      'D' + a byte + descriptor: a connection to the writer of that store
  *                      'T' take connections from a sibling's queue, 'N' nothing, be awake (rescue.h)
  * Its end (the master is gone) means drain and leave, so that no worker is left over.
  * Signals: SIGTERM drains, SIGQUIT ends at once.
@@ -33,6 +34,7 @@
 #define CHANNEL_LEAVE 'H'
 #define CHANNEL_LOG   'L'
 #define CHANNEL_REBALANCE 'B'
+#define CHANNEL_STORE 'D'
 
 #define LEAVE_LISTENERS_MAX 256
 /* Whatever the drain limit, connections that can move have this long for it. */
@@ -52,6 +54,7 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
+	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
 	struct stats_block *stats;	/* of this slot and generation */
 	uint32_t generation;
 	const uint32_t *owner;		/* shared: the generation whose worker has the slot */
