@@ -100,7 +100,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy check-store crash-store bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -156,6 +156,15 @@ soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
+
+check-store: $(BIN) ## random concurrent histories of a store are linearizable (OPS=100000 ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_check.py history --ops $(or $(OPS),100000) $(ARGS)
+
+crash-store: $(BIN) ## no acknowledged change of a store is lost when processes are killed (KILLS=100 ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_check.py crashes --kills $(or $(KILLS),100) $(ARGS)
+
+bench-store: $(BIN) ## a store: reads, durable changes, commits for each of them (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_bench.py $(ARGS)
 
 # libFuzzer needs clang and a library instrumented throughout, so this has a build of its own.  A folder
 # tests/fuzz/seeds/NAME is where a target starts; what it finds on the way stays below build/.

@@ -362,6 +362,7 @@ def test_what_is_wrong_with_the_files_is_said_at_the_start():
         with open(s.dir + "/db/" + name, "wb") as f:
             f.write(data)
         os.chmod(s.dir + "/db/" + name, 0o666)
+        os.chmod(s.dir + "/db", 0o777)
         return s
 
     fails_to_start(spoil("data.mdb", b"this is no store\n" * 1000), "is damaged, or no store")
@@ -375,7 +376,7 @@ def test_what_is_wrong_with_the_files_is_said_at_the_start():
     if os.geteuid() == 0:
         s = server()
         os.mkdir(s.dir + "/db", 0o700)
-        fails_to_start(s, "Permission denied, as user nobody")
+        fails_to_start(s, "cannot open '%s/db': Permission denied, as user nobody" % s.dir)
     s = server()
     s.text += 'store "t" { path = "@DIR@/other" }\n'.replace("@DIR@", s.dir)
     os.symlink(s.dir + "/db", s.dir + "/other")

@@ -115,12 +115,14 @@ static int open_all(struct store_db *db, const char *path, uint64_t map_size, co
 		rc = mdb_env_set_maxreaders(db->env, STORE_READERS_MAX);
 	if (!rc && map_size)
 		rc = mdb_env_set_mapsize(db->env, map_size);
+	if (rc)
+		return rc;
 	*ret_step = "open";
-	if (!rc)
-		rc = mdb_env_open(db->env, path, flags, 0640);
+	rc = mdb_env_open(db->env, path, flags, 0640);
+	if (rc)
+		return rc;
 	*ret_step = "read";
-	if (!rc)
-		rc = open_database(db, map_size != 0);
+	rc = open_database(db, map_size != 0);
 	return rc ? rc : open_reader(db);
 }
 

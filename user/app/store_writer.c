@@ -2,6 +2,8 @@
 /* Changes, transactions, room; see store_writer.h. */
 #include "app/store_writer.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -11,25 +13,43 @@
 #define TREE_PAGES 16u
 #define SLACK_MIN  (UINT64_C(1) << 20)
 
+/* With what only deletions may use.  LMDB wants a multiple of the page. */
+static uint64_t map_size_for(uint64_t size)
+{
+	return (size + MAX(size / 8, SLACK_MIN) + 65535) & ~UINT64_C(65535);
+}
+
+/* A file that is larger than a new `size` is to be emptied, so it too needs that part. */
+static int make_slack(struct store_writer *w, uint64_t size)
+{
+	uint64_t used;
+	MDB_envinfo info;
+
+	mdb_env_info(w->db.env, &info);
+	used = (info.me_last_pgno + 1) * w->page_size;
+	return used <= size ? 0 : mdb_env_set_mapsize(w->db.env, map_size_for(used));
+}
+
 int store_writer_open(struct store_writer *w, const char *path, uint64_t size, struct store_stats *stats,
 		      char why[STORE_WHY_SIZE])
 {
-	uint64_t map_size = size + MAX(size / 8, SLACK_MIN);
-	MDB_envinfo info;
 	MDB_stat stat;
-	int err;
+	int rc, err;
 
 	*w = (struct store_writer){ .stats = stats };
-	/* LMDB wants a multiple of the page. */
-	err = store_db_open(&w->db, path, (map_size + 65535) & ~UINT64_C(65535), why);
+	err = store_db_open(&w->db, path, map_size_for(size), why);
 	if (err)
 		return err;
 	mdb_env_stat(w->db.env, &stat);
-	mdb_env_info(w->db.env, &info);
 	w->page_size = stat.ms_psize;
 	w->page_max = size / w->page_size;
 	stats->size_bytes = size;
-	return 0;
+	rc = make_slack(w, size);
+	if (rc) {
+		snprintf(why, STORE_WHY_SIZE, "cannot map '%.150s': %.60s", path, store_db_error(rc));
+		store_writer_close(w);
+	}
+	return rc ? store_db_errno(rc) : 0;
 }
 
 void store_writer_close(struct store_writer *w)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What a store costs (make bench-store): reads, durable changes alone and together, commits for each change.
+
+Every row: median (least-most) of n runs.  CPU is that of all processes of the server, for each request.  A change is
+answered when the disk has: two waits for it in each commit, one for the pages and one for the page that makes them valid,
+counted by strace where that is to be had.  The folder lies below $TMPDIR (/tmp): it should be a disk.
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import test_store
+from common import cpu_seconds, machine, median, spread, wrk
+from harness import Client
+
+PUT_SCRIPT = """
+local count = 0
+local body = string.rep("x", %d)
+request = function()
+    count = count + 1
+    return wrk.format("PUT", "/w/" .. (count %% 1000), nil, body)
+end
+"""
+
+
+def run(s, url, seconds, connections, script=None):
+    before, cpu = test_store.stats(s), cpu_seconds(s.proc.pid)
+    r = wrk(url, seconds, connections, script=script)
+    after, cpu = test_store.stats(s), cpu_seconds(s.proc.pid) - cpu
+    if r.errors:
+        raise AssertionError("%d errors:\n%s" % (r.errors, r.text))
+    delta = {k: after[k] - before[k] for k in ("changes", "commits", "commit_us")}
+    return r, cpu * 1e6 / max(r.requests, 1), delta
+
+
+def row(name, runs):
+    rates, costs = [r.per_second for r, _, _ in runs], [c for _, c, _ in runs]
+    text = "| %s | %s | %s |" % (name, spread(rates), spread(costs, "%.1f"))
+    changes = sum(d["changes"] for _, _, d in runs)
+    commits = sum(d["commits"] for _, _, d in runs)
+    if commits:
+        text += " %.2f | %.1f |" % (changes / commits, sum(d["commit_us"] for _, _, d in runs) / commits / 1000)
+    else:
+        text += " - | - |"
+    print(text, flush=True)
+
+
+def count_syncs(s, url, script):
+    """Calls of fdatasync and of writes to the synchronous descriptor, for each commit, while the load runs."""
+    if not shutil.which("strace"):
+        return None
+    pid = test_store.stats(s)["pid"]
+    with tempfile.NamedTemporaryFile("w+") as out:
+        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", out.name, "-p", str(pid)], stderr=subprocess.DEVNULL)
+        _, _, delta = run(s, url, 2, 64, script)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+        syncs = sum(int(m.group(1)) for m in re.finditer(r"\s(\d+)\s+(?:\d+\s+)?(?:fdatasync|fsync)$", out.read(), re.M))
+    return syncs, delta
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--n", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    print("%s; n %d, %d s each" % (machine(), options.n, options.seconds))
+    print("| what | requests/s | CPU us/request | changes/commit | ms/commit |\n|---|---|---|---|---|")
+    with test_store.server("size = 256m", workers=options.workers) as s:
+        url = "http://%s:%d" % s.address()
+        with Client(s) as c:
+            for size in (100, 1024, 65536):
+                assert test_store.put(c, "/r%d" % size, b"x" * size).status == 201
+        for size in (100, 1024, 65536):
+            row("read %d bytes, 64 connections" % size,
+                [run(s, "%s/r%d" % (url, size), options.seconds, 64) for _ in range(options.n)])  # fmt: skip
+        for size, connections in ((1024, 1), (1024, 8), (1024, 64), (65536, 8)):
+            script = os.path.join(s.dir, "put.lua")
+            with open(script, "w") as f:
+                f.write(PUT_SCRIPT % size)
+            row("durable PUT of %d bytes, %d connection%s" % (size, connections, "s" if connections > 1 else ""),
+                [run(s, url, options.seconds, connections, script) for _ in range(options.n)])  # fmt: skip
+        counted = count_syncs(s, url, script)
+        if counted and counted[1]["commits"]:
+            syncs, delta = counted
+            print("under strace, 64 connections: %d fdatasync() in %d commits of %d changes: %.2f for each change" % (
+                syncs, delta["commits"], delta["changes"], syncs / delta["changes"]))  # fmt: skip
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
