@@ -3,7 +3,7 @@
 
 Every row: median (least-most) of n runs.  CPU is that of all processes of the server, for each request.  A change is
 answered when the disk has: two waits for it in each commit, one for the pages and one for the page that makes them valid,
-counted by strace where that is to be had.  The folder lies below $TMPDIR (/tmp): it should be a disk.
+the first of them counted by strace where that is to be had.  The folder lies below $TMPDIR (/tmp): it should be a disk.
 """
 import argparse
 import os
@@ -11,12 +11,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import time
+
+from common import cpu_seconds, machine, spread, wrk  # first: it says where the others lie
+from harness import Client, wait_for
 
 import test_store
-from common import cpu_seconds, machine, median, spread, wrk
-from harness import Client
 
 PUT_SCRIPT = """
 local count = 0
@@ -50,6 +51,11 @@ def row(name, runs):
     print(text, flush=True)
 
 
+def is_traced(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return not re.search(r"^TracerPid:\t0$", f.read(), re.M)
+
+
 def count_syncs(s, url, script):
     """Calls of fdatasync and of writes to the synchronous descriptor, for each commit, while the load runs."""
     if not shutil.which("strace"):
@@ -57,11 +63,44 @@ def count_syncs(s, url, script):
     pid = test_store.stats(s)["pid"]
     with tempfile.NamedTemporaryFile("w+") as out:
         tracer = subprocess.Popen(["strace", "-f", "-c", "-o", out.name, "-p", str(pid)], stderr=subprocess.DEVNULL)
+        wait_for(lambda: is_traced(pid), "strace is attached")
         _, _, delta = run(s, url, 2, 64, script)
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
         syncs = sum(int(m.group(1)) for m in re.finditer(r"\s(\d+)\s+(?:\d+\s+)?(?:fdatasync|fsync)$", out.read(), re.M))
     return syncs, delta
+
+
+COLD = ((1024, 400), (65536, 100), (1 << 20, 20))  # bytes, values
+
+
+def cold_reads():
+    """The first read of values that are not in memory: how long it stops the worker, beside a read that finds them."""
+    with test_store.server("size = 256m  value = 2m", workers=1) as s:
+        path = s.dir + "/db"
+        with Client(s) as c:
+            for size, count in COLD:
+                for i in range(count):
+                    assert test_store.put(c, "/%d-%03d" % (size, i), os.urandom(size)).status == 201
+        kept = tempfile.mkdtemp(prefix="sluice-cold-")
+        os.chmod(kept, 0o777)
+        subprocess.check_call(["cp", "-a", path, kept])
+    with test_store.server("size = 256m  value = 2m", path=kept + "/db", workers=1) as s, Client(s) as c:
+        # Now: at the start the server itself has read all of it.
+        fd = os.open(kept + "/db/data.mdb", os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+        for size, count in COLD:
+            times = []
+            for _ in range(2):
+                # Names far from each other: read-ahead shall not have brought them.
+                began = [(time.perf_counter(), c.request("/%d-%03d" % (size, i)), time.perf_counter())
+                         for i in range(0, count, 4)]  # fmt: skip
+                times.append([(b - a) * 1e3 for a, _, b in began])
+            print("first read of %d bytes that are not in memory: %s ms; in memory: %s ms" % (
+                size, spread(times[0], "%.2f"), spread(times[1], "%.2f")), flush=True)  # fmt: skip
+    shutil.rmtree(kept)
 
 
 def main():
@@ -89,9 +128,9 @@ def main():
         counted = count_syncs(s, url, script)
         if counted and counted[1]["commits"]:
             syncs, delta = counted
-            print("under strace, 64 connections: %d fdatasync() in %d commits of %d changes: %.2f for each change" % (
+            print("under strace, 64 connections: %d fdatasync() in %d commits of %d changes, %.3f for each change" % (
                 syncs, delta["commits"], delta["changes"], syncs / delta["changes"]))  # fmt: skip
-    sys.exit(0)
+    cold_reads()
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ static const struct config_key store_keys[] = {
 	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL)},
 	{"engine", CHOICE(config_store, engine, store_engines, "lmdb")},
 	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g")},
-	{"value", SIZE(config_store, value, 1, 16 * MIB, NULL, "1m")},
+	{"value", SIZE(config_store, value, KIB, 16 * MIB, NULL, "1m")},
 	{"memory", SIZE(config_store, memory, MIB, 64 * GIB, NULL, "64m")},
 	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
 };

@@ -144,16 +144,18 @@ static int try_in_child(const struct config_store *c, const struct identity *ide
 /* One that is not there is made; whose user may not write it then is the operator's choice. */
 static int make_folder(const struct config_store *c, const struct identity *identity, char why[STORE_WHY_SIZE])
 {
+	struct stat st;
 	int err;
 
 	if (mkdir(c->path, 0750) == 0 && identity->is_set && chown(c->path, identity->uid, identity->gid) < 0) {
+		/* A service manager may have left the master without that right. */
 		err = -errno;
 		rmdir(c->path);
-	} else {
-		struct stat st;
-
-		err = stat(c->path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+		snprintf(why, STORE_WHY_SIZE, "cannot give '%.150s' to its user: %s; make that folder before", c->path,
+			 strerror(-err));
+		return err;
 	}
+	err = stat(c->path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 	if (err)
 		snprintf(why, STORE_WHY_SIZE, "cannot make the folder '%.150s': %s", c->path, strerror(-err));
 	return err;
