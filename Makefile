@@ -100,7 +100,8 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy check-store crash-store bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-load bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy check-store crash-store \
+        bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -134,6 +135,9 @@ bench-burst: $(BIN) ## 256 SYNs in one burst at workers that accept late (root)
 
 bpf-stats: $(B)/tests/kernel/bpf_stats ## the steering program: verifier, stack, size, run time of each policy (root)
 	$(Q)$<
+
+bench-load: $(BIN) ## `sluice load` beside wrk and h2load on the same server
+	$(Q)SLUICE=$(BIN) python3 tests/bench/load_check.py $(ARGS)
 
 bench-sim: $(BIN) ## the simulator against real sockets: a burst, long-lived connections (root)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/sim_check.py $(ARGS)

@@ -187,7 +187,28 @@ listen f
         return [self.proc.pid]
 
 
-PROXIES = {p.name: p for p in (Sluice, Nginx, Haproxy)}
+class Relay(Proxy):
+    """relay.c, which reads nothing of what it passes on: the floor, one process however many workers others have."""
+
+    name = "relay"
+
+    def __init__(self, back_port, workers=1, cpus=None, idle_s=600):
+        self.words = (on_cpus(cpus) if cpus else []) + [tool("relay"), "0", str(back_port)]
+
+    def __enter__(self):
+        self.proc = subprocess.Popen(
+            self.words, stdout=subprocess.PIPE, universal_newlines=True, start_new_session=True
+        )
+        self.port = int(self.proc.stdout.readline().split()[1])
+        return self
+
+    def __exit__(self, *args):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+
+PROXIES = {p.name: p for p in (Sluice, Nginx, Haproxy, Relay)}
 
 
 def versions(names):
@@ -197,7 +218,7 @@ def versions(names):
 
 def need_proxies(names):
     for name in names:
-        if name != "sluice":
+        if name not in ("sluice", "relay"):
             need_tool(name)
 
 

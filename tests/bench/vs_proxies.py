@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 
-from common import machine, median, split_cpus, wrk
+from common import machine, median, own_network, split_cpus, wrk
 from document import Document
 from figures import Figure, print_figure, print_head
 from harness import Skip, raise_descriptor_limit, wait_for
@@ -36,44 +36,49 @@ class Bench:
         self.options = options
         self.names = options.proxies.split(",")
         self.subject, self.others = self.names[0], self.names[1:]
+        self.floor = "relay"  # no peer: what the kernel takes for itself
         self.cpus, self.load_cpus = split_cpus(options.workers)
         self.rounds = options.rounds or (3 if options.quick else 5)
         self.seconds = options.seconds or (2 if options.quick else 4)
         self.slowest = None  # requests/s of the slowest at saturation
 
     @contextlib.contextmanager
-    def proxies(self):
+    def proxies(self, names=None):
         """All of them, in front of one back end."""
         with contextlib.ExitStack() as stack:
             back = stack.enter_context(Backend(self.load_cpus))
             self.back_port = back.port
             yield {
                 name: stack.enter_context(PROXIES[name](back.port, self.options.workers, self.cpus))
-                for name in self.names
+                for name in names or self.names
             }
 
-    def in_turn(self, measure):
+    def in_turn(self, measure, names=None):
         """{name: [what measure(proxy) returned, round by round]}"""
-        got = {name: [] for name in self.names}
-        with self.proxies() as proxies:
-            for name in self.names:
+        names = names or self.names
+        got = {name: [] for name in names}
+        with self.proxies(names) as proxies:
+            for name in names:
                 wrk("http://127.0.0.1:%d/small" % proxies[name].port, 1, CONNECTIONS, self.load_cpus)
             for turn in range(self.rounds):
-                for name in self.names if turn % 2 == 0 else self.names[::-1]:
+                for name in names if turn % 2 == 0 else names[::-1]:
                     got[name].append(measure(proxies[name]))
         return got
 
     # figures
 
     def figure(self, row, what, got, key, unit, form):
-        peers = {n: [m[key] for m in got[n]] for n in self.others}
+        peers = {n: [m[key] for m in got[n]] for n in got if n != self.subject}
         return Figure(row, what, None, [m[key] for m in got[self.subject]], unit, peers, form)
 
+    def turn_by_turn(self, got, key, other):
+        """Ours and that of another, whose turn was next to it."""
+        return [a[key] / b[key] for a, b in zip(got[self.subject], got[other]) if b[key]]
+
     def ratio(self, row, what, got, key):
-        """Against the better of the others, whose turn was next to ours."""
+        """Against the better of the others."""
         better = min(self.others, key=lambda n: median([m[key] for m in got[n]]))
-        pairs = zip(got[self.subject], got[better])
-        values = [a[key] / b[key] for a, b in pairs if b[key]]
+        values = self.turn_by_turn(got, key, better)
         return Figure(row, "%s: x the better, %s" % (what, better), ("<=", GOAL), values, form="%.3f")
 
 
@@ -92,8 +97,8 @@ def saturate(bench, proxy):
 
 def row_small(bench, row):
     """Small answers on 64 keep-alive connections, as many as go through."""
-    got = bench.in_turn(lambda proxy: saturate(bench, proxy))
-    bench.slowest = min(median([m["rps"] for m in turns]) for turns in got.values())
+    got = bench.in_turn(lambda proxy: saturate(bench, proxy), bench.names + [bench.floor])
+    bench.slowest = min(median([m["rps"] for m in got[name]]) for name in bench.names)
     rate = bench.figure(row, "small answers, keep-alive, 64 connections", got, "rps", "req/s", "%.0f")
     rate.note = "CPUs of the proxy in use: " + ", ".join(
         "%s %.0f %%" % (n, median([m["busy"] for m in turns])) for n, turns in got.items()
@@ -101,6 +106,8 @@ def row_small(bench, row):
     yield rate
     yield bench.figure(row, "CPU of the proxy for each", got, "cpu_us", "us", "%.2f")
     yield bench.ratio(row, "CPU for each", got, "cpu_us")
+    above = bench.turn_by_turn(got, "cpu_us", bench.floor)
+    yield Figure(row, "CPU for each: x the floor, a relay that reads no HTTP", None, above, form="%.3f")
 
 
 def row_latency(bench, row):
@@ -266,11 +273,12 @@ def main():
     set_tools(options.tools)
     try:
         need_proxies(bench.names)
-        for program in ("backend", "openload", "bulkload"):
+        for program in ("backend", "relay", "openload", "bulkload"):
             tool(program)
     except Skip as why:
         print("SKIP: %s" % why)
         sys.exit(77)
+    own_network()
     print(
         "%s; %d worker(s) on CPU %s, load and back end on CPU %s; %s; load average %s"
         % (

@@ -177,7 +177,7 @@ int sock_local_addr(int fd, union sock_addr *ret_addr)
 	return getsockname(fd, &ret_addr->any, &len) ? -errno : 0;
 }
 
-int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connected)
+static int connect_from(const union sock_addr *source, const struct sockaddr *addr, socklen_t len, bool *ret_is_connected)
 {
 	int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int r = 0;
@@ -187,6 +187,11 @@ int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connec
 		return -errno;
 	if (addr->sa_family != AF_UNIX)
 		r = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (r == 0 && source) {
+		r = set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		if (r == 0 && bind(fd, &source->any, sock_addr_len(source)) < 0)
+			r = -errno;
+	}
 	/* Never repeated: one that a signal interrupted goes on by itself. */
 	if (r == 0 && connect(fd, addr, len) == 0)
 		*ret_is_connected = true;
@@ -196,6 +201,16 @@ int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connec
 		return fd;
 	close(fd);
 	return r;
+}
+
+int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connected)
+{
+	return connect_from(NULL, addr, len, ret_is_connected);
+}
+
+int sock_connect_from(const union sock_addr *source, const union sock_addr *addr, bool *ret_is_connected)
+{
+	return connect_from(source, &addr->any, sock_addr_len(addr), ret_is_connected);
 }
 
 int sock_error(int fd)

@@ -80,6 +80,8 @@ int sock_local_addr(int fd, union sock_addr *ret_addr);
  * when it is decided, and sock_error() how.
  */
 int sock_connect(const struct sockaddr *addr, socklen_t len, bool *ret_is_connected);
+/* The same of TCP from an address of ours, whose port the kernel chooses as it connects: one may serve again for each peer. */
+int sock_connect_from(const union sock_addr *source, const union sock_addr *addr, bool *ret_is_connected);
 /* Takes the socket's pending error: 0, or -ECONNREFUSED ... */
 int sock_error(int fd);
 

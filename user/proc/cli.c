@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/suggest.h"
 #include "proc/cli_internal.h"
+#include "proc/load.h"
 #include "proc/version.h"
 
 static int do_help(struct cli *cli);
@@ -37,6 +38,8 @@ const struct cli_command cli_commands[] = {
 	{"reopen", "", "open the access log anew", OPTIONS_FIND, 0, 0, cli_do_reopen},
 	{"sim", "[KEY=VALUE]...", "try the steering policies on a simulated host",
 	 OPTION_SCENARIO | OPTION_PLOT | OPTION_JSON | OPTION_HELP, 0, 64, cli_do_sim},
+	{"load", "URL [KEY=VALUE]...", "make requests at a server and say how long they took",
+	 OPTION_PLOT | OPTION_JSON | OPTION_HELP, 1, 64, cli_do_load},
 	{"version", "", "print the version", OPTION_HELP, 0, 0, do_version},
 	{"help", "[COMMAND]", "explain a command", OPTION_HELP, 0, 1, do_help},
 	{NULL, NULL, NULL, 0, 0, 0, NULL},
@@ -104,6 +107,8 @@ static void print_command_help(const struct cli_command *c, FILE *out)
 	cli_options_print(c->options, out);
 	if (c->run == cli_do_sim)
 		cli_sim_explain(out);
+	if (c->run == cli_do_load)
+		load_keys_print(out);
 }
 
 static void print_help(FILE *out)

@@ -117,6 +117,9 @@ int cli_do_top(struct cli *cli);
 /* cli_reload.c */
 int cli_do_reload(struct cli *cli);
 
+/* cli_load.c */
+int cli_do_load(struct cli *cli);
+
 /* cli_sim.c */
 int cli_do_sim(struct cli *cli);
 /* The scenarios and the keys, for `sluice help sim`. */

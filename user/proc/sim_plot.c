@@ -63,36 +63,11 @@ static unsigned fill_line(enum sim_plot plot, const struct sim_case *c, unsigned
 	return c->plan.config.slot_count;
 }
 
-/* So that every line fits. */
-static void widen(struct svg_axis *axis, const struct svg_line *line)
-{
-	for (unsigned i = 0; i < line->count; i++) {
-		axis->min = fmin(axis->min, line->points[i].y);
-		axis->max = fmax(axis->max, line->points[i].y);
-	}
-}
-
-static void set_quantile_axis(struct svg_axis *x)
-{
-	static const struct {
-		double at;
-		const char *text;
-	} ticks[] = {
-		{2, "50 %"}, {10, "90 %"}, {100, "99 %"}, {1000, "99.9 %"}, {10000, "99.99 %"}};
-
-	*x = (struct svg_axis){.title = "quantile", .min = 2, .max = 10000, .is_log = true};
-	for (size_t i = 0; i < ARRAY_LEN(ticks); i++) {
-		x->ticks[i].at = ticks[i].at;
-		snprintf(x->ticks[i].text, sizeof(x->ticks[i].text), "%s", ticks[i].text);
-	}
-	x->tick_count = ARRAY_LEN(ticks);
-}
-
 static void set_axes(enum sim_plot plot, const struct sim_case *first, struct svg_chart *chart)
 {
 	chart->y = (struct svg_axis){.min = INFINITY, .max = -INFINITY};
 	if (plot == SIM_PLOT_SOJOURN) {
-		set_quantile_axis(&chart->x);
+		svg_axis_quantiles(&chart->x);
 		chart->y.title = "sojourn time, ms";
 		chart->y.is_log = true;
 		return;
@@ -102,19 +77,6 @@ static void set_axes(enum sim_plot plot, const struct sim_case *first, struct sv
 				     .max = fmax(first->plan.config.slot_count, 2)};
 	svg_axis_ticks(&chart->x);
 	chart->y.title = "open connections, from the mean";
-}
-
-/* A line that is all there is would lie on the frame. */
-static void settle_y(struct svg_axis *y)
-{
-	if (y->is_log) {
-		y->min = pow(10, floor(log10(fmax(y->min, 1e-6)) * 3 + 0.01) / 3);
-		y->max = fmax(y->max * 1.1, y->min * 2);
-	} else {
-		y->min = floor(fmin(y->min * 1.05, -1));
-		y->max = ceil(fmax(y->max * 1.05, 1));
-	}
-	svg_axis_ticks(y);
 }
 
 static void fill(const struct sim_study *study, struct drawing *d)
@@ -136,10 +98,10 @@ static void fill(const struct sim_study *study, struct drawing *d)
 
 			line->points = d->points[c][i];
 			line->count = fill_line(plot, &study->cases[c], i, d->points[c][i]);
-			widen(&chart->y, line);
+			svg_axis_widen(&chart->y, line);
 		}
 	}
-	settle_y(&chart->y);
+	svg_axis_settle(&chart->y);
 }
 
 void sim_study_plot(const struct sim_study *study, FILE *out)

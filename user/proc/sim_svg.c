@@ -118,6 +118,44 @@ void svg_axis_ticks(struct svg_axis *axis)
 		add_tick(axis, fabs(at) < step / 2 ? 0 : at); /* not -0 nor 1e-16 */
 }
 
+/* So that every line fits. */
+void svg_axis_widen(struct svg_axis *axis, const struct svg_line *line)
+{
+	for (unsigned i = 0; i < line->count; i++) {
+		axis->min = fmin(axis->min, line->points[i].y);
+		axis->max = fmax(axis->max, line->points[i].y);
+	}
+}
+
+void svg_axis_quantiles(struct svg_axis *x)
+{
+	static const struct {
+		double at;
+		const char *text;
+	} ticks[] = {
+		{2, "50 %"}, {10, "90 %"}, {100, "99 %"}, {1000, "99.9 %"}, {10000, "99.99 %"}};
+
+	*x = (struct svg_axis){.title = "quantile", .min = 2, .max = 10000, .is_log = true};
+	for (size_t i = 0; i < ARRAY_LEN(ticks); i++) {
+		x->ticks[i].at = ticks[i].at;
+		snprintf(x->ticks[i].text, sizeof(x->ticks[i].text), "%s", ticks[i].text);
+	}
+	x->tick_count = ARRAY_LEN(ticks);
+}
+
+/* A line that is all there is would lie on the frame. */
+void svg_axis_settle(struct svg_axis *y)
+{
+	if (y->is_log) {
+		y->min = pow(10, floor(log10(fmax(y->min, 1e-6)) * 3 + 0.01) / 3);
+		y->max = fmax(y->max * 1.1, y->min * 2);
+	} else {
+		y->min = floor(fmin(y->min * 1.05, -1));
+		y->max = ceil(fmax(y->max * 1.05, 1));
+	}
+	svg_axis_ticks(y);
+}
+
 struct box {
 	const struct svg_chart *chart;
 	double left;

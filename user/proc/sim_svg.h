@@ -50,6 +50,11 @@ struct svg_chart {
 
 /* Fills the ticks from min and max: powers of ten, or round steps. */
 void svg_axis_ticks(struct svg_axis *axis);
+/* From the median to p99.99, at 1 / (1 - quantile). */
+void svg_axis_quantiles(struct svg_axis *axis);
+/* A vertical axis from min INFINITY and max -INFINITY: so that every line fits, then round. */
+void svg_axis_widen(struct svg_axis *axis, const struct svg_line *line);
+void svg_axis_settle(struct svg_axis *axis);
 /* Whether all went well is for the caller to ask the stream. */
 void svg_write(const struct svg_chart *chart, FILE *out);
 
