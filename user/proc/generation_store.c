@@ -81,6 +81,9 @@ static _Noreturn void try_to_open(const struct config_store *c, const struct ide
 	char why[STORE_WHY_SIZE] = "";
 	int err = privilege_drop(identity);
 
+	/* A file that is cut short is to end this at once, whatever a library made of these before. */
+	signal(SIGBUS, SIG_DFL);
+	signal(SIGSEGV, SIG_DFL);
 	if (err) {
 		snprintf(why, sizeof(why), "cannot give up rights: %s", strerror(-err));
 	} else {
