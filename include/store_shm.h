@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is counted of a store: anonymous shared memory made by the master, one block for each path, which stays as long as
- * any generation has a store there.  Workers of all generations count in it, so their counters change atomically; the
- * others have one writer, the process that writes the store.
+ * any generation has a store there.  Workers and writers of all generations count in it, so counters change atomically; the
+ * last three are looked at by whichever writer did so last, and mean the same whoever it was.
  */
 #ifndef SLUICE_STORE_SHM_H
 #define SLUICE_STORE_SHM_H
@@ -52,9 +52,14 @@ struct store_stats {
 	uint32_t confined;	/* CONFINED_... of stats_shm.h, of the writer */
 } __attribute__((aligned(64)));
 
+static inline void store_add(uint64_t *counter, uint64_t count)
+{
+	__atomic_fetch_add(counter, count, __ATOMIC_RELAXED);
+}
+
 static inline void store_count(uint64_t *counter)
 {
-	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+	store_add(counter, 1);
 }
 
 #endif

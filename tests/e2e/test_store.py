@@ -4,6 +4,7 @@
 `make check-store` and `make crash-store` run the last two for longer.
 """
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -22,12 +23,12 @@ from store_load import Connection, Recorder
 STORE = 'store "s" { path = "@DIR@/db"%s }\n'
 
 
-def server(keys="", route=None, path=None, **more):
+def server(keys="", route=None, path=None, extra_keys="", **more):
     """A store at "/"; `path` names another folder."""
     text = STORE % ("  " + keys if keys else "")
     if path:
         text = text.replace("@DIR@/db", path)
-    return Server(routes={"/": dict({"store": "s"}, **(route or {}))}, extra=text, **more)
+    return Server(routes={"/": dict({"store": "s"}, **(route or {}))}, extra=extra_keys + text, **more)
 
 
 @contextlib.contextmanager
@@ -402,6 +403,33 @@ def test_check_finds_faults():
                 f.write('listen "127.0.0.1:0" { }\n%s\nsite "*" { route "/" { store = "s" } }\n' % text.replace("@DIR@", s.dir))
             r = subprocess.run([SLUICE, "check", "-c", s.dir + "/other.conf"], stdout=-1, stderr=-1, text=True)
             assert r.returncode == 1 and word in r.stderr + r.stdout, (text, r)
+
+
+@quick
+def test_it_works_in_a_strict_sandbox():
+    """Where every system call that is on no list kills: all that a worker and a writer do with a store."""
+    need_root()
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:
+        raise Skip("this kernel has no Landlock, and strict wants it")
+    with server("size = 1m", extra_keys='sandbox = "strict"\n') as s:
+        count, _ = fill(s)
+        with Client(s) as c:
+            assert c.request("/f1", fields={"Range": "bytes=0-9"}).body == b"x" * 10
+            for i in range(count):
+                c.request("/f%d" % i, "DELETE")
+            assert c.request("/", "POST", body=b"x" * 300000).status == 201 and listing(c, "/")[1]["items"]
+        victim = s.workers()[0]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: stats(s)["readers_cleared"] == 1, "the place of a dead reader is cleared")
+        wait_for(s.ready, "another worker serves")
+        with open(s.conf_path, "w") as f:
+            f.write(s.text.replace("size = 1m", "size = 8m"))
+        assert s.cli("reload").returncode == 0
+        assert fill(s)[0] > 2 * count
+        row = stats(s)
+        with open("/proc/%d/status" % row["pid"]) as f:
+            assert re.search(r"^Seccomp:\t2$", f.read(), re.M) and row["sandboxed"] is True and row["restarts"] == 0
+        assert "sandbox" not in s.stderr(), s.stderr()
 
 
 @quick

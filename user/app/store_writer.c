@@ -213,9 +213,9 @@ static void count_commit(struct store_writer *w, unsigned changes, uint64_t took
 {
 	struct store_stats *s = w->stats;
 
-	s->commits++;
-	s->changes += changes;
-	s->commit_us += took_ns / 1000;
+	store_count(&s->commits);
+	store_add(&s->changes, changes);
+	store_add(&s->commit_us, took_ns / 1000);
 	s->batch_max = MAX(s->batch_max, changes);
 }
 
@@ -269,7 +269,7 @@ int store_writer_commit(struct store_writer *w, const struct store_change *chang
 
 	if (!rc)
 		return 0;
-	w->stats->commit_errors++;
+	store_count(&w->stats->commit_errors);
 	if (count > 1 && rc != MDB_PANIC) {
 		/* One of them does not fit, or the disk is full: which, and what still goes, shows one by one. */
 		for (unsigned i = 0; i < count; i++) {
@@ -292,7 +292,7 @@ void store_writer_look(struct store_writer *w)
 	MDB_stat stat;
 
 	mdb_reader_check(w->db.env, &dead);
-	w->stats->readers_cleared += (uint64_t)dead;
+	store_add(&w->stats->readers_cleared, (uint64_t)dead);
 	if (store_db_begin_read(&w->db) == 0) {
 		if (mdb_stat(w->db.reader, w->db.dbi, &stat) == 0)
 			w->stats->entries = stat.ms_entries;

@@ -171,8 +171,9 @@ static bool is_other_folder(const struct config *c, unsigned index)
 
 	if (stat(c->stores[index].path, &mine) < 0)
 		return true;
-	for (unsigned i = 0; i < index; i++)
-		if (stat(c->stores[i].path, &other) == 0 && mine.st_dev == other.st_dev && mine.st_ino == other.st_ino)
+	for (unsigned i = 0; i < c->store_count; i++)
+		if (i != index && stat(c->stores[i].path, &other) == 0 && mine.st_dev == other.st_dev &&
+		    mine.st_ino == other.st_ino)
 			return false;
 	return true;
 }

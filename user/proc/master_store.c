@@ -68,7 +68,7 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 	const struct generation *g = owner;
 
 	if (g->storers.workers[slot].restarts)
-		g->store_stats[slot]->restarts++;
+		store_count(&g->store_stats[slot]->restarts);
 	log_debug("the writer of store %s has pid %d", g->config->stores[slot].name, (int)pid);
 }
 
@@ -97,7 +97,9 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 {
 	struct generation *g = owner;
 
-	g->store_stats[slot]->pid = (uint32_t)g->storers.workers[slot].pid;
+	/* Of two generations the later one's is shown. */
+	if (g->state != GENERATION_LEAVING)
+		g->store_stats[slot]->pid = (uint32_t)g->storers.workers[slot].pid;
 	if (g->storers.workers[slot].restarts)
 		log_info("store %s is written again", g->config->stores[slot].name);
 	master_link_stores(g);

@@ -97,7 +97,7 @@ void storer_peer_gather(struct storer_peer *p)
 			p->taken += size;
 			continue;
 		case STORE_WIRE_BAD:
-			s->opt->stats->bad_frames++;
+			store_count(&s->opt->stats->bad_frames);
 			p->is_broken = true;
 			return;
 		case STORE_WIRE_MORE:
