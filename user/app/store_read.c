@@ -91,7 +91,7 @@ static void on_value(struct store_ask *a, int err, const struct store_value *v)
 {
 	struct store_call *c = container_of(a, struct store_call, ask);
 	struct store_stats *stats = c->route->store->stats;
-	char text[STORE_ETAG_SIZE];
+	char text[STORE_ETAG_SIZE], date[HTTP_DATE_LEN];
 	struct validators valid;
 
 	if (err == -ENOENT) {
@@ -103,7 +103,12 @@ static void on_value(struct store_ask *a, int err, const struct store_value *v)
 		return;
 	}
 	/* Two changes within a second have the same date: it is no strong validator. */
-	valid = (struct validators){ .etag = store_etag_print(&v->version, text), .modified_s = v->modified_s };
+	http_date_print(v->modified_s, date);
+	valid = (struct validators){
+		.etag = store_etag_print(&v->version, text),
+		.modified = span_of(date, sizeof(date)),
+		.modified_s = v->modified_s,
+	};
 	switch (conditional_check(c->req, &valid)) {
 	case CONDITIONAL_NOT_MODIFIED:
 		reply_set_status(c->reply, 304);
