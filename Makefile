@@ -100,8 +100,8 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-proxy bench-upstream-conns bpf-stats soak soak-proxy check-store crash-store \
-        bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        bench-load bench-sim bench-steer bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats soak soak-proxy \
+        check-store crash-store bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -148,6 +148,13 @@ bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the ste
 
 bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
+	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)
+
+bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and others send or read a byte a second (QUICK=1 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/slow_clients.py --tools $(B)/tests/bench \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)

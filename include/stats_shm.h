@@ -24,11 +24,17 @@
 	X(CLOSE_WRITE_TIMEOUT, "write_timeout")	/* client does not read */                     \
 	X(CLOSE_BAD_REQUEST, "bad_request")		/* 4xx/5xx of the guard or parser */           \
 	X(CLOSE_MAX_REQUESTS, "max_requests")		/* requests per connection reached */          \
+	X(CLOSE_MAX_AGE, "max_age")			/* age of a connection reached */              \
 	X(CLOSE_REBALANCE, "rebalance")		/* asked to come back and be steered anew */   \
 	X(CLOSE_DRAIN, "drain")			/* server is stopping */                       \
 	X(CLOSE_MEMORY, "memory")			/* no memory for it */                         \
 	X(CLOSE_IO_ERROR, "io_error")			/* other error of the socket or a file */      \
-	X(CLOSE_REFUSED, "refused")			/* accepted and closed at once: a limit */     \
+	X(CLOSE_REFUSED, "refused")			/* no descriptors are left: answered by 503, or idle */ \
+	X(CLOSE_CLIENT_CONNECTIONS, "client_connections") /* its client has too many: answered by 429 */ \
+	X(CLOSE_TOTAL_CONNECTIONS, "total_connections")	/* there are too many: answered by 503 */      \
+	X(CLOSE_HEADER_RATE, "header_rate")		/* request head slower than the least rate */  \
+	X(CLOSE_BODY_RATE, "body_rate")		/* request body slower than the least rate */  \
+	X(CLOSE_WRITE_RATE, "write_rate")		/* reads slower than the least rate */         \
 	X(CLOSE_PROXY_HEADER, "proxy_header")		/* no PROXY protocol header, a wrong or late one */ \
 	X(CLOSE_TUNNEL, "tunnel")			/* after a 101: both sides have ended */       \
 	X(CLOSE_TUNNEL_IDLE, "tunnel_idle")		/* after a 101: nothing came in time */        \
@@ -56,6 +62,8 @@ struct stats_block {
 	uint64_t keepalive_reuses;		/* requests beyond the first of their connection */
 	uint64_t moved_in, moved_out;		/* connections taken from and given to other workers */
 	uint64_t timeouts;
+	uint64_t rate_limited;			/* requests answered by 429: their client asks too often */
+	uint64_t memory_refused;		/* requests answered by 503: the memory for buffers is used up */
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */

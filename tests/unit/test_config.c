@@ -90,7 +90,9 @@ static void config__reads_every_top_level_value(void **state)
 		      "steering { enabled = no required = no policy = hash stall = off "
 		      "reservation = 250ms stall_kill = 10s }\n"
 		      "limits { request_line = 4k header = 8k header_count = 50 body = 0\n"
-		      "requests = 1000 connections = 200 }\n"
+		      "requests = 1000 connections = 200 total_connections = 5000\n"
+		      "client_connections = 20 rate = 90r/m burst = 7 clients = 1000 age = 1h\n"
+		      "header_rate = 1 body_rate = 2k write_rate = 3k rate_grace = 4s memory = 5m }\n"
 		      "timeouts { header = 1s body = 2s keepalive = 3s write = 4s "
 		      "linger = 1s drain = 1m }\n"
 		      "log { access = \"-\" format = json level = debug flush = 250ms }\n"
@@ -112,6 +114,17 @@ static void config__reads_every_top_level_value(void **state)
 	assert_int_equal(c->limits.body, 0);
 	assert_int_equal(c->limits.requests, 1000);
 	assert_int_equal(c->limits.connections, 200);
+	assert_int_equal(c->limits.total_connections, 5000);
+	assert_int_equal(c->limits.client_connections, 20);
+	assert_int_equal(c->limits.rate, 5400);
+	assert_int_equal(c->limits.burst, 7);
+	assert_int_equal(c->limits.clients, 1000);
+	assert_int_equal(c->limits.age, 3600000);
+	assert_int_equal(c->limits.header_rate, 1);
+	assert_int_equal(c->limits.body_rate, 2048);
+	assert_int_equal(c->limits.write_rate, 3072);
+	assert_int_equal(c->limits.rate_grace, 4000);
+	assert_int_equal(c->limits.memory, 5 << 20);
 	assert_int_equal(c->timeouts.header, 1000);
 	assert_int_equal(c->timeouts.body, 2000);
 	assert_int_equal(c->timeouts.keepalive, 3000);
@@ -133,7 +146,7 @@ static void config__reads_listen_options(void **state)
 {
 	struct config *c = parse("\nlisten \"[::1]:8081\" {\n backlog = 17 nodelay = off\n"
 				 "defer_accept = 1m keepalive = 2m fastopen = 5 busy_poll = 50us\n"
-				 "v6only = true rcvbuf = 64k sndbuf = 128k }\n"
+				 "v6only = true rcvbuf = 64k sndbuf = 128k unsent = off }\n"
 				 "listen :8080 { }\n"
 				 "site \"*\" { route \"/\" { respond = \"x\" } }\n");
 	const struct sock_options *o = &c->listens[0].sock;
@@ -153,6 +166,7 @@ static void config__reads_listen_options(void **state)
 	assert_true(o->is_v6only);
 	assert_int_equal(o->rcvbuf, 65536);
 	assert_int_equal(o->sndbuf, 131072);
+	assert_int_equal(o->unsent, 0);
 	assert_true(o->has_reuseport);
 	o = &c->listens[1].sock;
 	assert_int_equal(c->listens[1].place.line, 6);
@@ -163,6 +177,7 @@ static void config__reads_listen_options(void **state)
 	assert_false(o->is_v6only);
 	assert_int_equal(o->defer_accept_s + o->keepalive_s + o->fastopen + o->busy_poll_us, 0);
 	assert_int_equal(o->rcvbuf + o->sndbuf, 0);
+	assert_int_equal(o->unsent, 131072);
 	config_free(c);
 }
 

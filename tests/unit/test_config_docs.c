@@ -83,6 +83,10 @@ static void print_range(const struct config_key *key, char *out, size_t size)
 		config_size_print(key->min, low);
 		config_size_print(key->max, high);
 		break;
+	case KIND_RATE:
+		config_rate_print(key->min, low);
+		config_rate_print(key->max, high);
+		break;
 	case KIND_COUNT:
 		snprintf(low, sizeof(low), "%llu", (unsigned long long)key->min);
 		snprintf(high, sizeof(high), "%llu", (unsigned long long)key->max);

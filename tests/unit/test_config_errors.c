@@ -97,6 +97,16 @@ static void config_errors__check_values(void **state)
 		{"limits { body = 1q }", .want = {"1: body: '1q' has an unknown unit: known are "
 						  "b k m g"}},
 		{"limits { header = 64k }", .want = {"1: out of range: expected 256b to 16k"}},
+		{"limits { rate = 5 }", .want = {"1: rate: '5' needs a unit (r/s r/m r/h), such as 10r/s"}},
+		{"limits { rate = 200000r/s }", .want = {"1: out of range: expected 1r/h to 100000r/s, or off"}},
+		{"limits { rate = 1r/h burst = 13 }",
+		 .want = {"1: burst: 13 requests at this rate take more than 12 hours to come back"}},
+		{"limits { burst = 13 }\nsite a { route / { respond = x rate = 1r/h } }",
+		 .want = {"2: burst: 13 requests at this rate"}},
+		{"limits { rate = 1r/h }\nsite a { route / { respond = x burst = 13 } }",
+		 .want = {"2: burst: 13 requests at this rate"}},
+		{"limits { exempt = { \"10.0.0.0/33\" } }", .want = {"1: exempt: '10.0.0.0/33'"}},
+		{"limits { memory = 1k }", .want = {"1: out of range: expected 1m to 1024g, or off"}},
 		{"limits { header_count = 129 }", .want = {"1: expected 1 to 128"}},
 		{"limits { header = 1k }", .want = {"1: the request line (8192 bytes) is a part "
 						    "of the header"}},

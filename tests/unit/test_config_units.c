@@ -81,6 +81,23 @@ static const struct unit_case size_cases[] = {
 	{"1.5m", UNIT_FRACTION, 0},
 };
 
+/* Per hour. */
+static const struct unit_case rate_cases[] = {
+	{"10r/s", UNIT_OK, 36000},
+	{"30r/m", UNIT_OK, 1800},
+	{"1r/h", UNIT_OK, 1},
+	{"0r/s", UNIT_OK, 0},
+	{"10", UNIT_MISSING, 0},
+	{"10r", UNIT_UNKNOWN, 0},
+	{"10/s", UNIT_UNKNOWN, 0},
+	{"10r/d", UNIT_UNKNOWN, 0},
+	{"10R/S", UNIT_UNKNOWN, 0},
+	{"0.5r/s", UNIT_FRACTION, 0},
+	{"r/s", UNIT_NO_NUMBER, 0},
+	{"", UNIT_NO_NUMBER, 0},
+	{"18446744073709551615r/s", UNIT_TOO_LARGE, 0},
+};
+
 static void check_case(const struct unit_case *c,
 		       enum config_unit_fault (*parse)(struct span, uint64_t *))
 {
@@ -103,6 +120,12 @@ static void config_units__parses_sizes(void **state)
 		check_case(&size_cases[i], config_size_parse);
 }
 
+static void config_units__parses_rates(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(rate_cases); i++)
+		check_case(&rate_cases[i], config_rate_parse);
+}
+
 static void config_units__reads_no_further_than_the_span(void **state)
 {
 	uint64_t value = 0;
@@ -118,6 +141,7 @@ static void config_units__says_what_is_wrong(void **state)
 	for (int fault = UNIT_OK; fault <= UNIT_TOO_LARGE; fault++) {
 		assert_non_null(config_duration_fault(fault));
 		assert_non_null(config_size_fault(fault));
+		assert_non_null(config_rate_fault(fault));
 	}
 	assert_non_null(strstr(config_duration_fault(UNIT_MISSING), "ns us ms s m h d"));
 	assert_non_null(strstr(config_size_fault(UNIT_UNKNOWN), "b k m g"));
@@ -132,6 +156,9 @@ static void config_units__prints_the_largest_exact_unit(void **state)
 	assert_string_equal(config_duration_print(90 * CONFIG_SEC, text), "90s");
 	assert_string_equal(config_duration_print(48 * 3600 * CONFIG_SEC, text), "2d");
 	assert_string_equal(config_duration_print(UINT64_MAX, text), "18446744073709551615ns");
+	assert_string_equal(config_rate_print(7200, text), "2r/s");
+	assert_string_equal(config_rate_print(5400, text), "90r/m");
+	assert_string_equal(config_rate_print(61, text), "61r/h");
 	assert_string_equal(config_size_print(0, text), "0");
 	assert_string_equal(config_size_print(1023, text), "1023b");
 	assert_string_equal(config_size_print(1536, text), "1536b");
@@ -152,6 +179,9 @@ static void config_units__round_trips(void **state)
 			config_duration_print(value, text);
 			assert_int_equal(config_duration_parse(span_str(text), &parsed), UNIT_OK);
 			assert_true(parsed == value);
+			config_rate_print(value, text);
+			assert_int_equal(value ? config_rate_parse(span_str(text), &parsed) : UNIT_OK, UNIT_OK);
+			assert_true(value == 0 || parsed == value);
 			config_size_print(value, text);
 			assert_int_equal(config_size_parse(span_str(text), &parsed), UNIT_OK);
 			assert_true(parsed == value);
@@ -164,6 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_units__parses_durations),
 		cmocka_unit_test(config_units__parses_sizes),
+		cmocka_unit_test(config_units__parses_rates),
 		cmocka_unit_test(config_units__reads_no_further_than_the_span),
 		cmocka_unit_test(config_units__says_what_is_wrong),
 		cmocka_unit_test(config_units__prints_the_largest_exact_unit),

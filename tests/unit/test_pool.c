@@ -217,6 +217,30 @@ static void pool__gives_memory_back_after_a_peak(void **state)
 
 /* Half of the objects of every chunk stay in use, then a chunk's worth: the pool refills the
  * fullest first. */
+static void pool__keeps_less_when_told(void **state)
+{
+	void *items[100];
+	struct pool p;
+
+	pool_init(&p, 4096, 100, 0);
+	for (unsigned i = 0; i < ARRAY_LEN(items); i++)
+		items[i] = pool_get(&p);
+	assert_int_equal(pool_used(&p), 100 * 4096);
+	for (unsigned i = 1; i < ARRAY_LEN(items); i++)
+		pool_put(&p, items[i]);
+	assert_true(p.free_count >= 99);
+	/* What is in use stays, and the chunk it lies in. */
+	pool_keep(&p, 0);
+	assert_true(pool_validate(&p));
+	assert_int_equal(p.used_count, 1);
+	assert_true(p.free_count < 99);
+	memset(items[0], 1, 4096);
+	pool_put(&p, items[0]);
+	assert_int_equal(p.free_count, 0);
+	pool_keep(&p, 5);
+	pool_fini(&p);
+}
+
 static void pool__fills_chunks_in_use_first(void **state)
 {
 	enum { COUNT = 127 * 8 };
@@ -402,6 +426,7 @@ int main(void)
 		cmocka_unit_test(pool__refuses_past_its_limit),
 		cmocka_unit_test(pool__survives_exhausted_memory),
 		cmocka_unit_test(pool__gives_memory_back_after_a_peak),
+		cmocka_unit_test(pool__keeps_less_when_told),
 		cmocka_unit_test(pool__fills_chunks_in_use_first),
 		cmocka_unit_test(pool__keeps_its_books_over_random_use),
 		cmocka_unit_test(pool__validate_sees_faults),

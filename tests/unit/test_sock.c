@@ -227,7 +227,7 @@ static void sock_listen__options_reach_accepted_sockets(void **state)
 {
 	const struct sock_options opt = { .has_nodelay = true, .keepalive_s = 77, .rcvbuf = 65536,
 					  .sndbuf = 32768, .has_reuseport = true,
-					  .fastopen = 16, .defer_accept_s = 0 };
+					  .fastopen = 16, .defer_accept_s = 0, .unsent = 50000 };
 	union sock_addr addr;
 	int fd = listen_on("127.0.0.1:0", &opt, &addr), client, server;
 
@@ -239,6 +239,7 @@ static void sock_listen__options_reach_accepted_sockets(void **state)
 	assert_int_equal(get_int(server, IPPROTO_TCP, TCP_KEEPIDLE), 77);
 	assert_int_equal(get_int(server, SOL_SOCKET, SO_RCVBUF), 2 * 65536);
 	assert_int_equal(get_int(server, SOL_SOCKET, SO_SNDBUF), 2 * 32768);
+	assert_int_equal(get_int(server, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 50000);
 	assert_true(fcntl(server, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(server, F_GETFD) & FD_CLOEXEC);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);

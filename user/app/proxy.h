@@ -51,6 +51,10 @@ struct proxy_group;
 int proxy_new(size_t head_max, const struct cidr_set *trusted, struct proxy **ret_proxy);
 /* Frees the groups too; the routes are freed by the site table, before. */
 void proxy_free(struct proxy *p);
+/* Bytes of buffers in use. */
+uint64_t proxy_memory(const struct proxy *p);
+/* Keeps nothing of what is free, as long as memory is short. */
+void proxy_on_memory(struct proxy *p, bool is_short);
 int proxy_group_new(struct proxy *p, const struct proxy_group_options *opt, struct proxy_group **ret_group);
 /* In the worker, before any request.  `pipe_max`: pipes that may be open. */
 void proxy_start(struct proxy *p, struct loop *loop, unsigned pipe_max);

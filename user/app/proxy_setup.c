@@ -77,6 +77,17 @@ void proxy_free(struct proxy *p)
 	free(p);
 }
 
+uint64_t proxy_memory(const struct proxy *p)
+{
+	return pool_used(&p->calls) + pool_used(&p->buffers);
+}
+
+void proxy_on_memory(struct proxy *p, bool is_short)
+{
+	pool_keep(&p->calls, is_short ? 0 : KEEP_CALLS);
+	pool_keep(&p->buffers, is_short ? 0 : KEEP_BUFFERS);
+}
+
 int proxy_group_new(struct proxy *p, const struct proxy_group_options *opt, struct proxy_group **ret_group)
 {
 	struct proxy_group *g = calloc(1, sizeof(*g));

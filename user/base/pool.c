@@ -150,12 +150,21 @@ void *pool_get(struct pool *p)
 
 /* Gives the last chunk back if nothing of it is in use and `keep` free objects are left without it.
  */
-static void shrink(struct pool *p)
+static bool shrink(struct pool *p)
 {
 	struct chunk *last = container_of(p->partial.prev, struct chunk, node);
 
-	if (last->used == 0 && p->free_count - last->capacity >= p->keep_count)
-		chunk_free(p, last);
+	if (last->used > 0 || p->free_count - last->capacity < p->keep_count)
+		return false;
+	chunk_free(p, last);
+	return true;
+}
+
+void pool_keep(struct pool *p, size_t keep_count)
+{
+	p->keep_count = keep_count;
+	while (!list_is_empty(&p->partial) && shrink(p))
+		;
 }
 
 void pool_put(struct pool *p, void *item)

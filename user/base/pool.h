@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/list.h"
 
@@ -33,6 +34,15 @@ void pool_fini(struct pool *p);
 void *pool_get(struct pool *p);
 /* NULL is allowed.  The object must be one of this pool. */
 void pool_put(struct pool *p, void *item);
+/* From now on `keep` free objects are kept for reuse; what is free beyond them goes back to the system. */
+void pool_keep(struct pool *p, size_t keep_count);
+
+/* Bytes of the objects that are handed out. */
+static inline uint64_t pool_used(const struct pool *p)
+{
+	return (uint64_t)p->used_count * p->item_size;
+}
+
 /* Checks every link and count; false names an inconsistency (tests and debug builds). */
 bool pool_validate(const struct pool *p);
 

@@ -38,6 +38,11 @@ bool exchange_begin(struct session *s)
 	x->head_end = 0;
 	x->is_blocked = false;
 	x->is_logged = true;
+	if (srv->limits.has_pace) {
+		x->has_looked = false;
+		x->delivered = 0;
+		pace_init(&x->pace, srv->limits.rate_grace_ms);
+	}
 	x->start_ns = srv->loop->now_ns;
 	output_init(&x->output, &srv->buffers);
 	parser_init(&x->parser, &srv->parse);
@@ -174,6 +179,7 @@ static void dispatch(struct session *s)
 {
 	struct exchange *x = s->exchange;
 	struct request *req = &x->request;
+	const struct limit_rate *rate;
 	const struct route *route;
 	const struct site *site;
 
@@ -183,6 +189,9 @@ static void dispatch(struct session *s)
 		return;
 	site = site_find(s->server->sites, req->host);
 	route = site ? route_find(site, req->path) : NULL;
+	rate = route ? route->rate : s->server->limits.rate;
+	if (rate && !session_admit_request(s, rate))
+		return;
 	if (!route) {
 		reply_status_page(&x->reply, req->method == METHOD_OTHER ? 501 : 404);
 		return;

@@ -96,6 +96,11 @@ static void decide_close(struct session *s, struct reply *r)
 		r->must_close = true;
 		s->close_reason = CLOSE_REBALANCE;
 	}
+	if (s->server->limits.age_ms && !r->must_close &&
+	    (uint32_t)s->server->loop->now_ms - s->opened_ms >= s->server->limits.age_ms) {
+		r->must_close = true;
+		s->close_reason = CLOSE_MAX_AGE;
+	}
 	if (s->server->max_requests && s->request_count >= s->server->max_requests &&
 	    !r->must_close) {
 		r->must_close = true;

@@ -234,6 +234,11 @@ int site_add_route(struct site *s, struct span prefix, const struct handler_ops 
 	return err;
 }
 
+void site_limit_route(struct site *s, const struct limit_rate *rate)
+{
+	s->routes[s->route_count - 1].rate = rate;
+}
+
 static int longer_name(const void *a, const void *b)
 {
 	size_t x = ((const struct name *)a)->text.len, y = ((const struct name *)b)->text.len;

@@ -12,12 +12,14 @@
 #define SLUICE_HTTP_ROUTE_H
 
 #include "http/handler.h"
+#include "net/limit_table.h"
 
 struct route {
 	struct span prefix;
 	const struct handler_ops *ops;
 	void *conf;
 	void (*on_free)(void *conf); /* NULL: nothing to free */
+	const struct limit_rate *rate; /* of each client's requests; NULL: no limit.  Not owned */
 };
 
 struct site;
@@ -34,6 +36,8 @@ int site_add(struct site_table *t, const char *const *names, unsigned name_count
  * (no leading '/'). */
 int site_add_route(struct site *s, struct span prefix, const struct handler_ops *ops, void *conf,
 		   void (*on_free)(void *conf));
+/* Limits the route that was added last. */
+void site_limit_route(struct site *s, const struct limit_rate *rate);
 /* Sorts for lookup; after it the table is read only. */
 void site_table_seal(struct site_table *t);
 

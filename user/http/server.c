@@ -30,6 +30,8 @@ void server_init(struct server *srv, const char *server_name)
 	timer_init(&srv->retry, server_retry_giving);
 	srv->body_max = srv->parse.body_max;
 	srv->session_count = 0;
+	srv->refused_count = 0;
+	srv->is_short = false;
 	srv->serial = 0;
 	srv->early_score = 0;
 	srv->date_s = -1;
@@ -41,6 +43,37 @@ void server_init(struct server *srv, const char *server_name)
 void server_allow_body(struct server *srv, uint64_t body_max)
 {
 	srv->parse.body_max = MAX(srv->parse.body_max, body_max);
+}
+
+uint64_t server_memory(const struct server *srv)
+{
+	const struct server_limits *l = &srv->limits;
+	uint64_t others = l->handler_memory ? l->handler_memory(l->memory_ctx) : 0;
+
+	return pool_used(&srv->exchanges) + pool_used(&srv->buffers) + others;
+}
+
+static void set_short(struct server *srv, bool is_short)
+{
+	srv->is_short = is_short;
+	pool_keep(&srv->exchanges, is_short ? 0 : KEEP_EXCHANGES);
+	pool_keep(&srv->buffers, is_short ? 0 : KEEP_EXCHANGES);
+	if (srv->limits.on_memory)
+		srv->limits.on_memory(srv->limits.memory_ctx, is_short);
+}
+
+bool server_has_memory(struct server *srv)
+{
+	uint64_t used = server_memory(srv), most = srv->limits.memory;
+
+	/* Half of it: around the limit the pools would map and unmap with each request. */
+	if (srv->is_short && used < most / 2)
+		set_short(srv, false);
+	if (used + srv->exchanges.item_size + srv->buffers.item_size <= most)
+		return true;
+	if (!srv->is_short)
+		set_short(srv, true);
+	return false;
 }
 
 void server_fini(struct server *srv)

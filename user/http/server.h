@@ -10,6 +10,8 @@
 #include "http/access_log.h"
 #include "http/parse.h"
 #include "http/route.h"
+#include "net/cidr.h"
+#include "net/limit_table.h"
 #include "net/loop.h"
 #include "net/sock.h"
 #include "stats_shm.h"
@@ -22,10 +24,34 @@ struct server_timeouts {	/* ms; 0 = none */
 	uint64_t linger;	/* silence after which a connection that was refused is closed */
 };
 
+/* What clients are held to besides the parser's limits.  0 and NULL: no limit. */
+struct server_limits {
+	struct limit_table *table;	/* shared by all workers; NULL: neither rates nor connections are counted */
+	struct limit_row row;		/* this worker's share of the connections */
+	uint32_t client_connections;	/* of one client */
+	uint64_t total_connections;	/* of all workers */
+	const struct limit_rate *rate;	/* of requests that no route answers; others: route->rate */
+	const struct cidr_set *exempt;	/* who is not limited by any of these */
+	const struct cidr_set *trusted;	/* proxies: not limited in connections, and believed who asks */
+	uint64_t memory;		/* bytes of buffers */
+	uint32_t age_ms;		/* of a connection: the reply after it is the last */
+	uint32_t header_rate, body_rate, write_rate;	/* bytes per second */
+	bool has_pace;			/* any of those three */
+	uint32_t rate_grace_ms;
+	/* Bytes of buffers that handlers have; and to keep less of what is free (as long as is_short).  NULL: none. */
+	uint64_t (*handler_memory)(void *ctx);
+	void (*on_memory)(void *ctx, bool is_short);
+	void *memory_ctx;
+};
+
 /* What a session is between two requests, besides its descriptor: enough to go on in another worker. */
 struct server_guest {
 	union sock_addr peer, transport_peer, announced_local;	/* as in struct conn */
 	uint64_t request_count;
+	uint64_t limit_id;		/* of the table it is counted in; 0: in none */
+	uint32_t limit_entry;		/* of its client there; 0: not counted for it */
+	uint32_t opened_ms;		/* low bits of CLOCK_MONOTONIC */
+	bool is_counted;		/* among all connections */
 	bool has_proxy_header;		/* is still to come */
 };
 
@@ -35,6 +61,7 @@ struct server {
 	const struct site_table *sites;
 	struct parse_limits parse;
 	struct server_timeouts timeouts;
+	struct server_limits limits;
 	uint64_t max_requests;		/* per connection, 0 = no limit */
 	unsigned slot;
 	unsigned close_quota;		/* replies that are still to close their connection (rebalancing) */
@@ -58,6 +85,8 @@ struct server {
 	void *send_ctx;
 	struct timer retry;
 	unsigned session_count;
+	unsigned refused_count;		/* sessions that only wait for their refusal to arrive */
+	bool is_short;			/* of memory for buffers */
 	uint64_t serial;		/* connections so far */
 	int early_score;		/* how often a read right after accept finds something */
 	int64_t date_s;			/* second of `common` */
@@ -73,6 +102,8 @@ struct server {
 void server_init(struct server *srv, const char *server_name);
 /* Routes may let through content up to this many bytes (handler_ops.body_max); the limit of others stays. */
 void server_allow_body(struct server *srv, uint64_t body_max);
+/* Bytes of buffers in use. */
+uint64_t server_memory(const struct server *srv);
 /* Every session must be gone. */
 void server_fini(struct server *srv);
 /*

@@ -23,6 +23,10 @@ struct server_guest session_guest(const struct session *s)
 		.transport_peer = s->conn.transport_peer,
 		.announced_local = s->conn.announced_local,
 		.request_count = s->request_count,
+		.limit_id = s->is_counted || s->limit_entry ? s->server->limits.table->header->id : 0,
+		.limit_entry = s->limit_entry,
+		.opened_ms = s->opened_ms,
+		.is_counted = s->is_counted,
 		.has_proxy_header = s->state == SESSION_PROXY_HEADER,
 	};
 }

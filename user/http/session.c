@@ -56,6 +56,8 @@ static void retire(struct session *s)
 
 	loop_timer_stop(srv->loop, &s->timer);
 	list_remove(&s->node);
+	session_uncount(s);
+	srv->refused_count -= s->is_refused;
 	srv->session_count--;
 	s->job.run = on_free;
 	loop_free_later(srv->loop, &s->job);
@@ -103,6 +105,7 @@ void session_forget(struct session *s)
 	/* The descriptor lives on in another process, so closing ours does not take it out of epoll: removed by hand. */
 	loop_remove(s->server->loop, &s->conn.io);
 	conn_close(&s->conn, false);
+	session_hand_on_count(s);
 	retire(s);
 }
 
@@ -121,8 +124,11 @@ static void arm(struct session *s, enum session_wait wait, uint64_t after_ms)
 	 * everything else starts anew with each sign of life.
 	 */
 	bool has_one_limit = wait == WAIT_HEAD || wait == WAIT_REQUEST || wait == WAIT_PROXY_HEADER;
+	bool goes_on = s->wait == wait && (has_one_limit || !s->has_progressed) && timer_is_active(&s->timer);
 
-	if (s->wait == wait && (has_one_limit || !s->has_progressed) && timer_is_active(&s->timer))
+	if (s->server->limits.has_pace && session_arm_paced(s, wait, after_ms, goes_on))
+		return;
+	if (goes_on)
 		return;
 	s->wait = (uint8_t)wait;
 	s->has_progressed = false;
@@ -210,11 +216,53 @@ static bool is_still_reading(const struct session *s)
 	return sock_unacked(s->conn.io.fd) < s->unacked;
 }
 
+/* Too slow a client: 408 where it can still be told. */
+static void cut_slow(struct session *s)
+{
+	enum close_reason reason = s->wait == WAIT_HEAD	  ? CLOSE_HEADER_RATE
+				   : s->wait == WAIT_BODY ? CLOSE_BODY_RATE
+							  : CLOSE_WRITE_RATE;
+
+	if (reason == CLOSE_WRITE_RATE || (s->state == SESSION_ACTIVE && s->exchange->reply.is_begun)) {
+		session_close(s, reason);
+		return;
+	}
+	if (s->state == SESSION_ACTIVE)
+		exchange_abandon(s);
+	exchange_refuse(s, 408, reason_names[reason]);
+	s->close_reason = (uint8_t)reason;
+	session_run(s);
+}
+
+/* True: that was all. */
+static bool judge_pace(struct session *s)
+{
+	if (!s->server->limits.has_pace || !session_has_pace(s, s->wait))
+		return false;
+	switch (session_judge_pace(s)) {
+	case PACE_GOES_ON:
+		return true;
+	case PACE_LOOK:
+		s->conn.is_readable = true;
+		session_run(s);
+		return true;
+	case PACE_SLOW:
+		s->server->stats->timeouts++;
+		cut_slow(s);
+		return true;
+	case PACE_OVER:
+		break;
+	}
+	return false;
+}
+
 static void on_timer(struct timer *timer)
 {
 	struct session *s = container_of(timer, struct session, timer);
 	struct exchange *x = s->exchange;
 
+	if (judge_pace(s))
+		return;
 	if (s->wait == WAIT_WRITE && is_still_reading(s)) {
 		s->has_progressed = true;
 		arm(s, WAIT_WRITE, s->server->timeouts.write);
@@ -333,12 +381,13 @@ static bool begin_input(struct session *s)
 {
 	if (s->exchange)
 		return true;
-	if (exchange_begin(s)) {
+	if ((s->server->limits.memory == 0 || server_has_memory(s->server)) && exchange_begin(s)) {
 		list_remove(&s->node);
 		list_push_back(&s->server->active, &s->node);
 		return true;
 	}
-	session_close(s, CLOSE_MEMORY);
+	s->server->stats->memory_refused++;
+	session_refuse(s, 503, CLOSE_MEMORY, reason_names[CLOSE_MEMORY]);
 	return false;
 }
 
@@ -347,6 +396,8 @@ static void note_input(struct session *s, unsigned len)
 {
 	struct exchange *x = s->exchange;
 
+	if (s->server->limits.has_pace)
+		session_pace_input(s, len);
 	if (s->state == SESSION_ACTIVE) {
 		x->body_step += len;
 		if (x->body_step < BODY_STEP)
@@ -359,7 +410,7 @@ static void note_input(struct session *s, unsigned len)
 void session_note_body(struct session *s, size_t len)
 {
 	s->server->stats->bytes_in += len;
-	note_input(s, (unsigned)MIN(len, (size_t)BODY_STEP));
+	note_input(s, (unsigned)MIN(len, (size_t)INT32_MAX));
 }
 
 static enum step read_input(struct session *s, struct turn *turn)
@@ -374,7 +425,7 @@ static enum step read_input(struct session *s, struct turn *turn)
 		return STEP_WAIT;
 	}
 	if (!begin_input(s))
-		return STEP_CLOSED;
+		return s->state == SESSION_CLOSED ? STEP_CLOSED : STEP_AGAIN;
 	x = s->exchange;
 	if (x->in_start == x->in_end) {
 		x->in_start = s->state == SESSION_ACTIVE ? x->head_end : 0;
@@ -396,7 +447,7 @@ static enum step read_input(struct session *s, struct turn *turn)
 
 /* The end of a connection ------------------------------------------------------------------------------------- */
 
-static void start_linger(struct session *s)
+void session_linger(struct session *s)
 {
 	struct server *srv = s->server;
 
@@ -449,7 +500,7 @@ static enum step finish(struct session *s)
 	exchange_log(s, "done");
 	if (x->reply.must_close) {
 		if (has_input_left && !s->conn.has_read_end) {
-			start_linger(s);
+			session_linger(s);
 			return STEP_AGAIN;
 		}
 		session_close(s, (enum close_reason)s->close_reason);
@@ -606,6 +657,7 @@ static struct session *session_new(struct server *srv, int fd, const union sock_
 	memset(s, 0, sizeof(*s));
 	s->server = srv;
 	s->serial = ++srv->serial;
+	s->opened_ms = (uint32_t)srv->loop->now_ms;
 	timer_init(&s->timer, on_timer);
 	job_init(&s->job, on_job);
 	list_init(&s->node);
@@ -628,7 +680,9 @@ int server_add(struct server *srv, int fd, const union sock_addr *peer, bool has
 		return -ENOMEM;
 	if (has_proxy_header)
 		s->state = SESSION_PROXY_HEADER;
-	if (guess_ready(srv))
+	if (!session_admit(s))
+		session_run(s);
+	else if (guess_ready(srv))
 		try_early(s);
 	else
 		settle(s);
@@ -640,11 +694,15 @@ int server_adopt(struct server *srv, int fd, const struct server_guest *guest)
 {
 	struct session *s = session_new(srv, fd, &guest->peer);
 
-	if (!s)
+	if (!s) {
+		session_drop_guest(srv, guest);
 		return -ENOMEM;
+	}
 	s->conn.transport_peer = guest->transport_peer;
 	s->conn.announced_local = guest->announced_local;
 	s->request_count = guest->request_count;
+	s->opened_ms = guest->opened_ms;
+	session_take_over_count(s, guest);
 	s->state = guest->has_proxy_header ? SESSION_PROXY_HEADER : SESSION_IDLE;
 	settle(s);
 	watch(s);

@@ -20,6 +20,7 @@
 #define SLUICE_HTTP_SESSION_H
 
 #include "http/output.h"
+#include "http/pace.h"
 #include "http/server.h"
 #include "net/conn.h"
 
@@ -50,6 +51,10 @@ struct session {
 		struct detachment *detachment;		/* DETACHED: who has the connection, what the log will say */
 	};
 	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
+	uint32_t limit_entry;		/* its client's in the table of connections; 0: not counted there */
+	uint32_t opened_ms;		/* accepted, low bits of CLOCK_MONOTONIC */
+	bool is_counted;		/* among all connections */
+	bool is_refused;		/* lingers after session_refuse */
 	uint8_t state;
 	uint8_t wait;			/* enum session_wait */
 	uint8_t close_reason;		/* enum close_reason, of a connection that closes after its reply */
@@ -74,6 +79,10 @@ struct exchange {
 	unsigned body_step;		/* bytes of content since the body timer was armed */
 	uint64_t output_before;		/* output.total when the reply began */
 	uint64_t start_ns;		/* loop time of the first byte */
+	struct pace pace;		/* where there is a least rate */
+	uint64_t deadline_ms;		/* of the wait at hand, whatever the pace */
+	int64_t delivered;		/* bytes that the client had when it was last looked at */
+	bool has_looked;		/* too slow, as it seems: its socket was looked at again */
 	const char *why;		/* reason for the log, of the parser or of a timeout; NULL: done */
 	const struct route *route;	/* NULL: answered by the session itself, or not asked yet */
 	const struct route *later;	/* asked as soon as the content is over: it takes none */
@@ -96,6 +105,14 @@ void session_wake(struct session *s);
 /* Ends the connection; counts the reason; harmless when closed already. */
 void session_close(struct session *s, enum close_reason reason);
 
+/*
+ * Answers by `status` without a request having been read and without a buffer, then listens for a while to what the client
+ * sends, so that the answer is not lost.  `why`: for the log.  May close at once.
+ */
+void session_refuse(struct session *s, unsigned status, enum close_reason reason, const char *why);
+/* Closes once the client has ended its side, or is silent; `close_reason` is counted. */
+void session_linger(struct session *s);
+
 /* The connection goes on elsewhere: all of it is dropped here, and no reason is counted. */
 void session_forget(struct session *s);
 
@@ -106,6 +123,37 @@ bool session_give(struct session *s);
 
 /* Gives the entry to the access log, with the client's address. */
 void session_log(struct session *s, struct access_entry *e);
+
+/* session_limit.c.  Counts a new connection; false: it was refused, and may be closed already. */
+bool session_admit(struct session *s);
+/* The connection ends, and so does its count; harmless when it was not counted. */
+void session_uncount(struct session *s);
+/* It has gone to another worker, and its count with it. */
+void session_hand_on_count(struct session *s);
+/* It has come from one. */
+void session_take_over_count(struct session *s, const struct server_guest *g);
+/* It would have, had there been memory: its count ends. */
+void session_drop_guest(struct server *srv, const struct server_guest *g);
+/* The request at hand, whose limit is not NULL; false: it was answered by 429. */
+bool session_admit_request(struct session *s, const struct limit_rate *rate);
+
+/* session_pace.c.  Is there a least rate for this wait? */
+bool session_has_pace(const struct session *s, enum session_wait wait);
+/* All that follows: only with limits.has_pace.  The client has sent so much. */
+void session_pace_input(struct session *s, size_t len);
+/*
+ * Arms the timer for `wait`: after `after_ms`, as before if nothing has moved and `goes_on`, or when the client is too slow.
+ * False: this wait has no least rate, and the timer is still to be armed.
+ */
+bool session_arm_paced(struct session *s, enum session_wait wait, uint64_t after_ms, bool goes_on);
+enum pace_verdict {
+	PACE_GOES_ON,	/* armed again */
+	PACE_LOOK,	/* too slow, if there is nothing in the socket: run the session */
+	PACE_SLOW,
+	PACE_OVER,	/* not too slow, but the timeout itself is over */
+};
+/* The timer of a paced wait. */
+enum pace_verdict session_judge_pace(struct session *s);
 
 /* session_detach.c.  The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
 void session_detach(struct session *s);
@@ -148,7 +196,8 @@ enum step session_proxy_header(struct session *s);
 /* The client has ended its side before the header was complete: the connection is closed. */
 void session_proxy_end(struct session *s);
 
-/* server.c */
+/* server.c.  With a limit: room for another exchange and its buffer?  Keeps less of what is free where there is none. */
+bool server_has_memory(struct server *srv);
 struct span server_common_fields(struct server *srv);
 /* server_leave.c */
 void server_retry_giving(struct timer *t);

@@ -76,6 +76,7 @@ static int set_before_bind(int fd, int family, const struct sock_options *opt, c
 		{ "TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, opt->defer_accept_s, false,
 		  false },
 		{ "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, opt->fastopen, false, true },
+		{ "TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->unsent, false, false },
 	};
 	/* Both ways: the default is a sysctl (net.ipv6.bindv6only). */
 	const struct option v6[] = {
@@ -139,6 +140,7 @@ int sock_change_options(int fd, const struct sock_options *opt)
 		{ "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, opt->keepalive_s, false, false },
 		{ "TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, opt->defer_accept_s, true, false },
 		{ "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, opt->fastopen, false, true },
+		{ "TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->unsent, true, false },
 	};
 	const char *step;
 	int r = APPLY(fd, table, &step);

@@ -52,6 +52,7 @@ struct sock_options {
 	int busy_poll_us;	/* SO_BUSY_POLL, microseconds, 0 = off */
 	bool is_v6only;		/* IPV6_V6ONLY */
 	int rcvbuf, sndbuf;	/* bytes, 0 = the kernel's own tuning */
+	int unsent;		/* TCP_NOTSENT_LOWAT, bytes: takes no more while so much waits to be sent; 0 = no limit */
 	bool has_reuseport;
 };
 

@@ -98,6 +98,7 @@ void config_free(struct config *c)
 		free_store(&c->stores[i]);
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
+	free_list(c->limits.exempt, c->limits.exempt_count);
 	free(c->listens);
 	free(c->sites);
 	free(c->upstreams);

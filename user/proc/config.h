@@ -84,6 +84,8 @@ struct config_route {
 	char **index;
 	unsigned index_count;
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
+	uint64_t rate;			/* requests of a client per hour; 0: no limit; UINT64_MAX: as limits { rate } */
+	unsigned burst;			/* 0: as limits { burst } */
 	struct config_proxy proxy;
 	struct config_store_route store;
 };
@@ -168,7 +170,20 @@ struct config_limits {
 	uint64_t body;			/* bytes */
 	uint64_t requests;		/* per connection, 0 = no limit */
 	uint64_t connections;		/* per worker, 0 = by the descriptor limit */
+	uint64_t total_connections;	/* of all workers, 0 = no limit; likewise those below */
+	unsigned client_connections;
+	uint64_t rate;			/* requests of a client per hour */
+	unsigned burst;			/* requests at once */
+	unsigned clients;		/* that can be counted */
+	char **exempt;			/* "ADDR/BITS" or "ADDR": not limited */
+	unsigned exempt_count;
+	uint64_t age;			/* ms, of a connection */
+	uint32_t header_rate, body_rate, write_rate;	/* bytes per second, at least */
+	uint64_t rate_grace;		/* ms */
+	uint64_t memory;		/* bytes of buffers, per worker */
 };
+
+#define CONFIG_BURST_HOURS_MAX 12u	/* burst / rate, as LIMIT_WINDOW_MAX */
 
 struct config_timeouts {		/* ms */
 	uint64_t header, body, keepalive, write, linger, drain;

@@ -113,7 +113,7 @@ static int build_listen(struct config_faults *f, cfg_t *section, struct config *
 
 int config_route_init(struct config_route *route)
 {
-	*route = (struct config_route){.proxy.body = UINT64_MAX};
+	*route = (struct config_route){.proxy.body = UINT64_MAX, .rate = UINT64_MAX};
 	return config_value_defaults(CONFIG_ROUTE, route);
 }
 

@@ -102,6 +102,32 @@ static void check_limits(struct config_faults *f, cfg_t *cfg, const struct confi
 				   (unsigned long long)c->cache.memory);
 }
 
+/* What a client has had is remembered for as long as its burst takes to come back. */
+static bool is_within_window(uint64_t per_hour, unsigned burst)
+{
+	return burst <= CONFIG_BURST_HOURS_MAX * per_hour;
+}
+
+static void check_rates(struct config_faults *f, cfg_t *cfg, const struct config *c)
+{
+	static const char text[] = "burst: %u requests at this rate take more than %u hours to come back";
+	const struct config_setting *s = config_setting(cfg_getsec(cfg, "limits"), "rate", 0);
+
+	if (s && c->limits.rate && !is_within_window(c->limits.rate, c->limits.burst))
+		config_fault_value(f, s->line, "rate", s->text, text, c->limits.burst, CONFIG_BURST_HOURS_MAX);
+	for (unsigned i = 0; i < c->site_count; i++) {
+		for (unsigned n = 0; n < c->sites[i].route_count; n++) {
+			const struct config_route *route = &c->sites[i].routes[n];
+			uint64_t rate = route->rate == UINT64_MAX ? c->limits.rate : route->rate;
+			unsigned burst = route->burst ? route->burst : c->limits.burst;
+
+			if ((route->rate == UINT64_MAX && !route->burst) || !rate || is_within_window(rate, burst))
+				continue;
+			config_fault_value(f, route->place.line, NULL, NULL, text, burst, CONFIG_BURST_HOURS_MAX);
+		}
+	}
+}
+
 /* `required` without steering can only fail: one of the two was not meant. */
 static void check_steering(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
@@ -122,6 +148,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	build_check_proxies(f, cfg, c);
 	build_check_stores(f, cfg, c);
 	check_limits(f, cfg, c);
+	check_rates(f, cfg, c);
 	check_steering(f, cfg, c);
 	if (config_has_gap(cfg))
 		return; /* what is missing may be what was left out */

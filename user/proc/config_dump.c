@@ -48,6 +48,8 @@ static void print_number(const struct config_key *key, uint64_t value, FILE *out
 		fputs(config_duration_print(value * key->unit_ns, text), out);
 	else if (key->kind == KIND_SIZE)
 		fputs(config_size_print(value, text), out);
+	else if (key->kind == KIND_RATE)
+		fputs(config_rate_print(value, text), out);
 	else
 		fprintf(out, "%" PRIu64, value);
 }
@@ -85,7 +87,7 @@ static bool is_absent(const struct config_key *key, const void *base)
 		return true;
 	if (key->kind == KIND_TEXT)
 		return !*(char *const *)field && !key->zero;
-	if (key->kind == KIND_SIZE && !key->initial)
+	if ((key->kind == KIND_SIZE || key->kind == KIND_RATE) && !key->initial)
 		return load_number(key, field) == UINT64_MAX; /* 0 is a size like any other */
 	return key->kind == KIND_COUNT && !key->initial && load_number(key, field) == 0;
 }
@@ -105,6 +107,7 @@ void config_value_print(const struct config_key *key, const void *base, const ch
 	case KIND_COUNT:
 	case KIND_SIZE:
 	case KIND_DURATION:
+	case KIND_RATE:
 		print_number(key, load_number(key, field), out);
 		break;
 	case KIND_CHOICE:

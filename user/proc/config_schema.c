@@ -25,6 +25,9 @@
 #define DURATION(type, member, unit, lo, hi, word, def)                                            \
 	.kind = KIND_DURATION, FIELD(type, member), .unit_ns = unit, .min = lo, .max = hi,         \
 	.zero = word, .initial = def
+#define RATE(type, member, def)                                                                    \
+	.kind = KIND_RATE, FIELD(type, member), .min = 1, .max = LIMIT_RATE_MAX, .zero = "off",    \
+	.initial = def
 #define CHOICE(type, member, names, def)                                                           \
 	.kind = KIND_CHOICE, FIELD(type, member), .choices = names, .initial = def
 #define TEXT(type, member, word, fn, def)                                                          \
@@ -40,6 +43,9 @@
 #define MIB	(KIB * KIB)
 #define GIB	(KIB * MIB)
 #define PIB	(GIB * MIB)
+
+/* Per hour: a request then costs a hundred units of the table, so that a rate is exact to a percent. */
+#define LIMIT_RATE_MAX (100000 * UINT64_C(3600))
 
 #define FOR_FILES   (1u << ROUTE_FILES)
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
@@ -133,6 +139,7 @@ static const struct config_key listen_keys[] = {
 	{"v6only", BOOL(config_listen, sock.is_v6only, "false")},
 	{"rcvbuf", SIZE(config_listen, sock.rcvbuf, 2 * KIB, GIB, "auto", "auto")},
 	{"sndbuf", SIZE(config_listen, sock.sndbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"unsent", SIZE(config_listen, sock.unsent, 4 * KIB, GIB, "off", "128k")},
 	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
 };
 
@@ -220,6 +227,8 @@ static const struct config_key route_keys[] = {
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
 	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL), .route_kinds = FOR_PROXY},
+	{"rate", RATE(config_route, rate, NULL)},
+	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
 	{"request_add", FIELDS(request_add, config_check_field_line)},
 	{"request_remove", FIELDS(request_remove, config_check_field_name)},
@@ -253,6 +262,18 @@ static const struct config_key limits_keys[] = {
 	{"body", SIZE(config, limits.body, 0, PIB, NULL, "1m")},
 	{"requests", COUNT(config, limits.requests, 1, UINT32_MAX, "off", "off")},
 	{"connections", COUNT(config, limits.connections, 1, 1 << 24, "off", "off")},
+	{"total_connections", COUNT(config, limits.total_connections, 1, 1 << 30, "off", "off")},
+	{"client_connections", COUNT(config, limits.client_connections, 1, 1000000, "off", "off")},
+	{"rate", RATE(config, limits.rate, "off")},
+	{"burst", COUNT(config, limits.burst, 1, 1000000, NULL, "1")},
+	{"clients", COUNT(config, limits.clients, 64, 1 << 24, NULL, "65536")},
+	{"exempt", LIST(config, limits.exempt, config_check_network, NULL)},
+	{"age", DURATION(config, limits.age, CONFIG_MS, 10, 30 * DAY_MS, "off", "off")},
+	{"header_rate", SIZE(config, limits.header_rate, 1, MIB, "off", "off")},
+	{"body_rate", SIZE(config, limits.body_rate, 1, GIB, "off", "off")},
+	{"write_rate", SIZE(config, limits.write_rate, 1, GIB, "off", "off")},
+	{"rate_grace", DURATION(config, limits.rate_grace, CONFIG_MS, 10, HOUR_MS, NULL, "5s")},
+	{"memory", SIZE(config, limits.memory, MIB, 1024 * GIB, "off", "off")},
 };
 
 static const struct config_key files_cache_keys[] = {

@@ -34,6 +34,7 @@ enum config_kind {
 	KIND_COUNT,    /* int, unsigned or uint64_t by `width` */
 	KIND_SIZE,     /* the same, in bytes */
 	KIND_DURATION, /* the same, in `unit_ns` */
+	KIND_RATE,     /* uint64_t: requests per hour */
 	KIND_CHOICE,   /* an enum: index into `choices` */
 	KIND_TEXT,     /* char * */
 	KIND_LIST,     /* char ** at `offset`, unsigned at `count_offset` */

@@ -122,6 +122,30 @@ enum config_unit_fault config_duration_parse(struct span text, uint64_t *ret_ns)
 	return fault;
 }
 
+/* Per hour. */
+static const struct unit rates[] = {
+	{"r/s", 3600},
+	{"r/m", 60},
+	{"r/h", 1},
+};
+
+enum config_unit_fault config_rate_parse(struct span text, uint64_t *ret_per_hour)
+{
+	uint64_t number = 0, total = 0;
+	enum config_unit_fault fault = take_number(&text, &number);
+
+	if (fault)
+		return fault;
+	fault = no_unit_fault(text);
+	for (unsigned i = 0; i < ARRAY_LEN(rates); i++) {
+		if (span_eq(text, span_str(rates[i].name)))
+			fault = add_part(number, rates[i].factor, &total);
+	}
+	if (!fault)
+		*ret_per_hour = total;
+	return fault;
+}
+
 static char lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
@@ -179,6 +203,21 @@ const char *config_size_fault(enum config_unit_fault fault)
 	return texts[fault];
 }
 
+const char *config_rate_fault(enum config_unit_fault fault)
+{
+	static const char *const texts[] = {
+		[UNIT_OK] = "is a rate",
+		[UNIT_NO_NUMBER] = "is no rate: a whole number and a unit, such as 10r/s",
+		[UNIT_FRACTION] = "is a fraction: take a longer time, such as 90r/m",
+		[UNIT_MISSING] = "needs a unit (r/s r/m r/h), such as 10r/s",
+		[UNIT_UNKNOWN] = "has an unknown unit: known are r/s r/m r/h",
+		[UNIT_ORDER] = "has its units out of order",
+		[UNIT_TOO_LARGE] = "is too large",
+	};
+
+	return texts[fault];
+}
+
 static char *print_in(const struct unit *units, unsigned count, uint64_t value, char *out)
 {
 	unsigned i = 0;
@@ -201,4 +240,9 @@ char *config_duration_print(uint64_t ns, char out[CONFIG_UNIT_TEXT])
 char *config_size_print(uint64_t bytes, char out[CONFIG_UNIT_TEXT])
 {
 	return print_in(sizes, ARRAY_LEN(sizes), bytes, out);
+}
+
+char *config_rate_print(uint64_t per_hour, char out[CONFIG_UNIT_TEXT])
+{
+	return print_in(rates, ARRAY_LEN(rates), per_hour, out);
 }

@@ -32,6 +32,8 @@ static char *print_number(const struct config_key *key, uint64_t value, char out
 		return config_duration_print(value * key->unit_ns, out);
 	if (key->kind == KIND_SIZE)
 		return config_size_print(value, out);
+	if (key->kind == KIND_RATE)
+		return config_rate_print(value, out);
 	snprintf(out, CONFIG_UNIT_TEXT, "%" PRIu64, value);
 	return out;
 }
@@ -86,9 +88,13 @@ static int parse_number(const struct config_key *key, const char *text, uint64_t
 		return parse_count(span_str(text), ret_value, why);
 	if (key->kind == KIND_DURATION)
 		return parse_duration(key, span_str(text), ret_value, why);
-	fault = config_size_parse(span_str(text), ret_value);
+	if (key->kind == KIND_RATE)
+		fault = config_rate_parse(span_str(text), ret_value);
+	else
+		fault = config_size_parse(span_str(text), ret_value);
 	if (fault)
-		snprintf(why, CONFIG_WHY_TEXT, "%s", config_size_fault(fault));
+		snprintf(why, CONFIG_WHY_TEXT, "%s",
+			 key->kind == KIND_RATE ? config_rate_fault(fault) : config_size_fault(fault));
 	return fault ? -EINVAL : 0;
 }
 
@@ -263,6 +269,7 @@ int config_value_set(const struct config_key *key, void *base, const char *text,
 	case KIND_COUNT:
 	case KIND_SIZE:
 	case KIND_DURATION:
+	case KIND_RATE:
 		return set_number(key, base, text, why);
 	case KIND_CHOICE:
 		return set_choice(key, base, text, why);

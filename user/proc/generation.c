@@ -189,6 +189,8 @@ static int open_all(struct generation *g, const struct generation *before)
 	if (!err)
 		err = generation_open_upstreams(g, before);
 	if (!err)
+		err = generation_open_limits(g, before);
+	if (!err)
 		err = generation_open_stores(g, before);
 	if (!err)
 		err = open_steer(g, before);
@@ -251,6 +253,7 @@ void generation_free(struct generation *g)
 	supervisor_fini(&g->storers);
 	generation_close_stores(g);
 	upstream_table_close(&g->upstreams);
+	generation_close_limits(g);
 	sandbox_close(&g->sandbox);
 	if (g->stats)
 		munmap(g->stats, g->worker_count * sizeof(*g->stats));

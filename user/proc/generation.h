@@ -14,6 +14,7 @@
 #define SLUICE_PROC_GENERATION_H
 
 #include "app/upstream_table.h"
+#include "net/limit_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "proc/cpus.h"
@@ -45,6 +46,8 @@ struct generation {
 	struct sandbox sandbox;		/* of all its processes */
 	struct stats_block *stats;	/* shared memory, one for each slot */
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
+	struct limit_table limits;	/* of clients; may be lent by the generation before */
+	struct limit_rows limit_rows;
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */
 	struct steer *steer;
@@ -98,6 +101,10 @@ void generation_start_listening(struct generation *g, struct generation *before)
 /* generation_store.c: folders and counters of the stores.  0 or -errno, logged; close it anyway. */
 int generation_open_stores(struct generation *g, const struct generation *before);
 void generation_close_stores(struct generation *g);
+
+/* generation_limits.c: the tables of clients.  0 or -errno, logged. */
+int generation_open_limits(struct generation *g, const struct generation *before);
+void generation_close_limits(struct generation *g);
 
 /* generation_upstream.c: the table of upstream servers.  0 or -errno, logged. */
 int generation_open_upstreams(struct generation *g, const struct generation *before);

@@ -79,6 +79,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.gone = sums ? &sums[g->worker_count + 1] : NULL,
 		.draining = draining,
 		.draining_count = list_draining(m, draining, ARRAY_LEN(draining)),
+		.limits = &g->limits,
 		.sandbox = &g->sandbox,
 		.listens = g->listeners,
 		.listen_count = g->listener_count,

@@ -69,6 +69,8 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.inboxes = &g->inboxes,
 		.upstreams = &g->upstreams,
 		.store_stats = g->store_stats,
+		.limits = &g->limits,
+		.limit_row = limit_rows_of(&g->limit_rows, slot),
 		.stats = &g->stats[slot],
 		.generation = g->number,
 		.owner = &m->owners[slot],
@@ -173,6 +175,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
 	upstream_table_forget_worker(&g->upstreams, slot);
 	master_unlink_worker(g, slot);
+	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	g->stats[slot].connections = 0;

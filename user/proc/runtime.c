@@ -99,7 +99,8 @@ static void log_at_place(const struct config_place *place, const char *what, con
 		log_error("%s '%s': %s", what, name, strerror(-err));
 }
 
-static int add_route(struct runtime *rt, struct site *site, const struct config_route *route)
+static int add_route(struct runtime *rt, struct site *site, const struct config_site *conf,
+		     const struct config_route *route)
 {
 	struct built b = { 0 };
 	int err = build(rt, route, &b);
@@ -111,6 +112,8 @@ static int add_route(struct runtime *rt, struct site *site, const struct config_
 	err = site_add_route(site, span_str(route->prefix), b.ops, b.conf, b.on_free);
 	if (err)
 		log_at_place(&route->place, "cannot add route", route->prefix, err);
+	else
+		site_limit_route(site, runtime_rate_of(rt, conf, route));
 	return err;
 }
 
@@ -124,7 +127,7 @@ static int add_site(struct runtime *rt, const struct config_site *conf)
 		return err;
 	}
 	for (unsigned i = 0; i < conf->route_count && !err; i++)
-		err = add_route(rt, site, &conf->routes[i]);
+		err = add_route(rt, site, conf, &conf->routes[i]);
 	return err;
 }
 
@@ -159,6 +162,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 		goto fail;
 	err = runtime_open_proxy(rt);
 	if (!err)
+		err = runtime_open_limits(rt);
+	if (!err)
 		err = runtime_open_stores(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
@@ -179,6 +184,7 @@ void runtime_free(struct runtime *rt)
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
 	runtime_close_stores(rt);
+	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
 		mime_unload();

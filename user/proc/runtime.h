@@ -7,6 +7,7 @@
 #define SLUICE_PROC_RUNTIME_H
 
 #include "http/route.h"
+#include "http/server.h"
 #include "net/cidr.h"
 #include "net/loop.h"
 #include "proc/config.h"
@@ -25,9 +26,11 @@ struct runtime {
 	struct upstream **upstreams;	/* in the order of the configuration */
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
-	struct cidr_set trusted;
 	struct store **stores;		/* likewise */
 	unsigned store_count;
+	struct cidr_set trusted, exempt;
+	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
+	unsigned rate_count;
 	bool is_started;
 	const struct loop *loop;	/* of the worker; NULL until it has one */
 };
@@ -50,6 +53,13 @@ void runtime_drain(struct runtime *rt);
 void runtime_stop(struct runtime *rt);
 /* The largest content that any route takes, in bytes. */
 uint64_t runtime_body_max(const struct runtime *rt);
+/* runtime_limits.c: all of the limits but the tables and the worker's row in them. */
+void runtime_fill_limits(struct runtime *rt, struct server_limits *ret_limits);
+/* Whether requests or connections are to be counted in shared memory. */
+bool runtime_wants_rates(const struct runtime *rt);
+bool runtime_wants_counts(const struct runtime *rt);
+/* The longest window of a rate, in units of the table. */
+uint64_t runtime_window_max(const struct runtime *rt);
 void runtime_free(struct runtime *rt);
 
 #endif

@@ -17,6 +17,13 @@ int runtime_open_stores(struct runtime *rt);
 void runtime_stop_stores(struct runtime *rt);
 void runtime_close_stores(struct runtime *rt);
 int runtime_build_store(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+/* runtime_limits.c: before the routes; 0 or -errno. */
+int runtime_open_limits(struct runtime *rt);
+void runtime_close_limits(struct runtime *rt);
+/* Of a route; NULL: no limit. */
+const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
+					 const struct config_route *route);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 #endif

@@ -29,6 +29,8 @@ void stats_add(struct stats_block *to, const struct stats_block *from)
 	ADD(moved_in);
 	ADD(moved_out);
 	ADD(timeouts);
+	ADD(rate_limited);
+	ADD(memory_refused);
 	ADD(sandbox_refused);
 #undef ADD
 	hist_merge(&to->latency_us, &from->latency_us);

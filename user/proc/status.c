@@ -94,15 +94,47 @@ static json_t *status_classes(const struct stats_block *b)
 	return fill_end(&f);
 }
 
+#define X(id, name) [id] = name,
+static const char *const close_names[] = {CLOSE_REASONS(X)};
+#undef X
+
 static json_t *close_reasons(const struct stats_block *b)
 {
-#define X(id, name) [id] = name,
-	static const char *const names[] = {CLOSE_REASONS(X)};
-#undef X
 	struct filler f = fill_new();
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		fill_u64(&f, names[i], b->closed[i]);
+	for (size_t i = 0; i < ARRAY_LEN(close_names); i++)
+		fill_u64(&f, close_names[i], b->closed[i]);
+	return fill_end(&f);
+}
+
+/* What limits have refused or ended, under the words that the log has for them. */
+static json_t *limited(const struct stats_block *b)
+{
+	static const enum close_reason reasons[] = {
+		CLOSE_CLIENT_CONNECTIONS, CLOSE_TOTAL_CONNECTIONS, CLOSE_HEADER_RATE, CLOSE_BODY_RATE,
+		CLOSE_WRITE_RATE,	  CLOSE_MAX_REQUESTS,	   CLOSE_MAX_AGE,
+	};
+	struct filler f = fill_new();
+
+	fill_u64(&f, "rate_limited", b->rate_limited);
+	fill_u64(&f, "memory", b->memory_refused);
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		fill_u64(&f, close_names[reasons[i]], b->closed[reasons[i]]);
+	return fill_end(&f);
+}
+
+/* The tables that all workers share; null where nothing is counted for clients. */
+static json_t *limits(const struct limit_table *t)
+{
+	struct filler f;
+
+	if (!t || !t->header)
+		return json_null();
+	f = fill_new();
+	fill_u64(&f, "clients", (uint64_t)(t->set_mask + 1) * LIMIT_WAYS);
+	fill_u64(&f, "connections", __atomic_load_n(&t->header->connections, __ATOMIC_RELAXED));
+	fill_u64(&f, "evicted", __atomic_load_n(&t->header->evicted, __ATOMIC_RELAXED));
+	fill_u64(&f, "untracked", __atomic_load_n(&t->header->untracked, __ATOMIC_RELAXED));
 	return fill_end(&f);
 }
 
@@ -112,6 +144,7 @@ static void fill_counters(struct filler *f, struct stats_block *b, bool has_buck
 		fill_u64(f, counters[i].name, *counter_of(b, i));
 	fill(f, "status", status_classes(b));
 	fill(f, "closed", close_reasons(b));
+	fill(f, "limited", limited(b));
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
 }
 
@@ -307,6 +340,7 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill(&f, "control", json_text(src->control));
 	fill_workers(&f, src, st);
 	fill(&f, "steering", steering(st, src->pin));
+	fill(&f, "limits", limits(src->limits));
 	fill(&f, "sandbox", sandbox(src, st->slot_count));
 	fill(&f, "listen", listens(src->listens, src->listen_count));
 	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));

@@ -221,6 +221,9 @@ static void fill_server(struct worker *w)
 		.linger = c->timeouts.linger,
 	};
 	srv->max_requests = c->limits.requests;
+	runtime_fill_limits(w->opt->runtime, &srv->limits);
+	srv->limits.table = w->opt->limits;
+	srv->limits.row = w->opt->limit_row;
 	srv->on_session_closed = on_session_closed;
 	srv->on_given = on_given;
 	server_init(srv, c->server_name);

@@ -55,6 +55,8 @@ struct worker_options {
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
 	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
+	struct limit_table *limits;	/* of clients; may have no memory */
+	struct limit_row limit_row;
 	struct stats_block *stats;	/* of this slot and generation */
 	uint32_t generation;
 	const uint32_t *owner;		/* shared: the generation whose worker has the slot */

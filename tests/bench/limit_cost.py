@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Instructions of user space for a request on a kept connection, without limits and with them, under callgrind
+(make bench-limits).  System calls are not in it.  Counts, not times: the same on a busy machine.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from common import machine, need_tool
+from harness import Skip
+
+MODES = {
+    "none": "no limits",
+    "rate": "rate = ...: requests of the client are counted",
+    "bytes": "header_rate, body_rate, write_rate",
+}
+
+
+def instructions(tool, mode, count):
+    """Of all turns of the loop."""
+    with tempfile.NamedTemporaryFile() as out:
+        words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out.name, "--toggle-collect=loop_turn"]
+        done = subprocess.run(words + [tool, mode, str(count)], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tools", default="build/release/tests/bench")
+    parser.add_argument("--requests", type=int, default=5000)
+    options = parser.parse_args()
+    tool = os.path.join(options.tools, "request_cost")
+    try:
+        need_tool("valgrind")
+    except Skip as why:
+        print("SKIP: %s" % why)
+        sys.exit(77)
+    print("%s; %d requests" % (machine(), options.requests))
+    before = 0
+    for mode, what in MODES.items():
+        # Without what is done once.
+        few, many = (instructions(tool, mode, n) for n in (1000, 1000 + options.requests))
+        each = (many - few) / options.requests
+        before = before or each
+        print("%-50s %8.0f instructions a request  %+6.0f" % (what, each, each - before), flush=True)
+
+
+if __name__ == "__main__":
+    main()
