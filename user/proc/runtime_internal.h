@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c, runtime_proxy.c and runtime_store.c. */
+/* Between runtime.c, runtime_proxy.c, runtime_limits.c and runtime_store.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -12,6 +12,7 @@
 int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
+int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 /* The same of stores; stopping comes before closing. */
 int runtime_open_stores(struct runtime *rt);
 void runtime_stop_stores(struct runtime *rt);
@@ -24,6 +25,5 @@ void runtime_close_limits(struct runtime *rt);
 /* Of a route; NULL: no limit. */
 const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
 					 const struct config_route *route);
-int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 #endif
