@@ -44,7 +44,7 @@ PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares l
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
 IS_BUILD   := $(filter-out help clean lint compile_commands.json,$(GOALS))
-IS_TEST    := $(filter tests check check-kernel vm,$(GOALS))
+IS_TEST    := $(filter tests check check-kernel vm fuzz,$(GOALS))
 LACKING    := $(if $(IS_BUILD),$(shell \
                 for tool in $(PKG) $(firstword $(CC)) $(CLANG) $(BPFTOOL); do \
                         command -v $$tool >/dev/null || echo $$tool; done; \
@@ -78,6 +78,7 @@ BIN       := $(B)/sluice
 
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
+UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
@@ -86,6 +87,7 @@ UNIT_LDFLAGS_test_beneath := -Wl,--wrap=syscall
 UNIT_LDFLAGS_test_ctl := -Wl,--wrap=clock_gettime
 UNIT_LDFLAGS_test_log := -Wl,--wrap=write
 UNIT_LDFLAGS_test_logfile := -Wl,--wrap=write
+UNIT_LDFLAGS_test_config_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 UNIT_LDFLAGS_test_pool := -Wl,--wrap=mmap,--wrap=munmap
 
 UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -99,9 +101,9 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats soak soak-proxy \
-        check-store crash-store bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats \
+        soak soak-proxy chaos check-store crash-store bench-store docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -109,7 +111,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-tests: $(UNIT) $(KERNEL) ## build the test programs
+tests: $(UNIT) $(KERNEL) $(B)/tests/bench/backend ## build the test programs
 bench-tools: $(BENCH) ## build the programs of tests/bench
 
 check: $(UNIT) ## run the unit tests
@@ -118,7 +120,7 @@ check: $(UNIT) ## run the unit tests
 check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 	$(Q)scripts/run-tests kernel $(B)
 
-check-e2e: $(BIN) ## run the end-to-end tests
+check-e2e: $(BIN) $(B)/tests/bench/backend ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
 vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
@@ -146,6 +148,14 @@ bench-steer: $(BIN) $(BENCH) $(B)/tests/kernel/bpf_stats ## every row of the ste
 	$(Q)SLUICE=$(BIN) python3 tests/bench/steer_figures.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
+bench-reload: $(BIN) $(BENCH) ## reloads and upgrades under load, beside nginx and HAProxy (root; RELOADS=1000 UPGRADES=50 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py reload --tools $(B)/tests/bench $(if $(RELOADS),--reloads $(RELOADS)) \
+		$(if $(UPGRADES),--upgrades $(UPGRADES)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-crash: $(BIN) $(BENCH) ## workers killed under load: who lost what, and do the counts agree (root; KILLS=100 WRITE=FILE)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/lifecycle.py crash --tools $(B)/tests/bench $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(WRITE),--write $(WRITE)) $(ARGS)
+
 bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS=1,2 QUICK=1 WRITE=docs/benchmarks.md)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
@@ -164,6 +174,10 @@ bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker
 soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \
 		$(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+chaos: $(BIN) $(BENCH) ## everything at once for S seconds: reloads, crashes, stalls, clients of all kinds (root; S=30 SEED=n SAN=...)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/chaos.py --tools $(B)/tests/bench --out $(B)/chaos $(if $(S),--seconds $(S)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
@@ -188,6 +202,9 @@ fuzz: ## run every fuzz target for FUZZ_S seconds (clang)
 		build/fuzz/tests/fuzz/$$t -max_total_time=$(FUZZ_S) -max_len=1024 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=build/fuzz/$$t- build/fuzz/corpus/$$t $$seeds; \
 	done
+
+fuzz-diff: $(BIN) ## odd requests: sluice's verdicts beside nginx's and HAProxy's (COUNT=5000 SEED=7)
+	$(Q)SLUICE=$(BIN) python3 tests/e2e/differential.py --count $(or $(COUNT),5000) --seed $(or $(SEED),$$(date +%s))
 
 lint: ## check tiers, sizes and forbidden words
 	$(Q)scripts/check-tiers
@@ -234,7 +251,7 @@ $(B)/tests/kernel/%: $(B)/tests/kernel/%.o $(LIB)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) $< $(LIB) $(DEP_LIBS) -lcmocka -o $@
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(BENCH_LIB) $(LIB)
 	$(call say,LD,$@)

@@ -11,6 +11,9 @@
  *                                         "removed":[]},"workers":{"before":2,"after":4},"moved":...,...}}
  *                                         sent when the new workers serve and connections have moved; or
  *                                         {"ok":false,"error":"2 errors in 'FILE'","details":"FILE:1: error: ...\n"}
+ *   -> {"command":"upgrade"}           <- {"ok":true,"upgrade":{as of a reload, and "binary","pid","version"}}, sent by the old
+ *                                         master when the new one serves; or {"ok":false,"error","details"};
+ *      with "binary":PATH (absolute), "timeout_ms":N for the new program to be ready
  *   -> {"command":"steer"}             <- {"ok":true,"steer":{"policy":...,"slots":[...]}}   the object of
  *                                         `sluice steer --json`; with one of these, the state after it:
  *      "change":"policy","policy":NAME | "change":"weight","slot":N,"weight":N |

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The statistics segment: anonymous shared memory made by the master before it forks; each generation has one with a
- * block for each of its slots, written only by the worker of that slot, read by the master.  A worker that follows one
- * that died goes on counting where that stopped.  What the master shows of a slot is the sum over all generations, those
- * that are gone included: it only grows over the life of the server, so readers may compute rates.
+ * The statistics segment: shared memory made by the master before it forks; each generation has one with a block for
+ * each of its slots, written only by the worker of that slot, read by the master.  A worker that follows one that died
+ * goes on counting where that stopped.  What the master shows of a slot is the sum over all generations, those that are
+ * gone included: it only grows over the life of the server, upgrades included, so readers may compute rates.  A new
+ * counter goes into the table of user/proc/stats.c too.
  */
 #ifndef SLUICE_STATS_SHM_H
 #define SLUICE_STATS_SHM_H

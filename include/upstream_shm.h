@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of upstream servers: anonymous shared memory that the master makes before it forks, for what all processes
+ * The table of upstream servers: shared memory that the master makes before it forks, for what all processes
  * must agree on: which addresses there are, which of them are well, how many requests each has at the moment.
  *
  * An endpoint is one address.  A server that is configured by address or Unix socket has one, one configured by name has

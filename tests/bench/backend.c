@@ -203,7 +203,8 @@ static void choose_reply(struct peer *p)
 static void read_target(struct peer *p)
 {
 	const char *t = p->head.target;
-	size_t len = p->head.target_len;
+	const char *query = memchr(t, '?', p->head.target_len);
+	size_t len = query ? (size_t)(query - t) : p->head.target_len;
 	char *end;
 
 	p->kind = 0;

@@ -17,7 +17,7 @@ CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 
 def own_network():
-    """From here on this process and its children have a loopback of their own, with the kernel's settings.
+    """From here on this process and its children have a loopback of their own, with the kernel's settings; whether so.
 
     What the machine has set must not decide a comparison.  The algorithm is reno: others are not allowed to everybody in
     a namespace, one that paces (bbr) costs a timer for each 64 KB, and on a loopback nothing is ever lost.
@@ -25,10 +25,11 @@ def own_network():
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or libc.unshare(CLONE_NEWNET) != 0:
         print("no network namespace for this: the machine's loopback, with its settings")
-        return
+        return False
     subprocess.run([need_tool("ip"), "link", "set", "lo", "up"], check=True)
     with open(CONGESTION, "w") as f:
         f.write("reno")
+    return True
 
 
 def split_cpus(workers):

@@ -11,7 +11,8 @@
  * others are for /hello.  With KEEP there are as many keep-alive connections at most, the last used
  * first; a request that finds all of them busy waits for one, and its time counts all the same.
  *
- * One line of JSON on standard output.  A connection counts as failed when it is refused, reset or
+ * One line of JSON on standard output; `local` are connections that could not be made at all, for want of a descriptor
+ * or a port.  A connection counts as failed when it is refused, reset or
  * closed before a status of 200, or has none 10 s after the end.
  */
 #include <arpa/inet.h>
@@ -33,6 +34,7 @@
 #define REQUEST(target, more) "GET " target " HTTP/1.1\r\nHost: t\r\n" more "\r\n"
 #define CLOSE		      "Connection: close\r\n"
 #define PATIENCE_S	      10.0
+#define FAILED_MAX	      10000 /* of which it is said who they were */
 #define SOURCES		      60 /* 127.0.1.1 and on: ports in TIME_WAIT are no hindrance */
 
 enum fault { REFUSED, RESET, CLOSED, BAD_STATUS, NO_ANSWER, LOCAL, FAULTS };
@@ -62,6 +64,8 @@ static struct {
 	size_t fd_max;
 	struct times fast, slow;
 	unsigned long faults[FAULTS];
+	struct sockaddr_in failed[FAILED_MAX];
+	unsigned failed_count;
 } load;
 
 static void note(struct times *t, double value)
@@ -75,13 +79,24 @@ static void note(struct times *t, double value)
 	t->values[t->count++] = value;
 }
 
+static void note_failed(int fd)
+{
+	socklen_t len = sizeof(load.failed[0]);
+
+	if (load.failed_count < FAILED_MAX &&
+	    !getsockname(fd, (struct sockaddr *)&load.failed[load.failed_count], &len))
+		load.failed_count++;
+}
+
 /* Abortive: neither side keeps the port in TIME_WAIT. */
 static void finish(int fd, int fault)
 {
 	struct linger abort_it = {.l_onoff = 1};
 
-	if (fault >= 0)
+	if (fault >= 0) {
 		load.faults[fault]++;
+		note_failed(fd);
+	}
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
 	close(fd);
 	load.by_fd[fd].is_open = false;
@@ -91,7 +106,18 @@ static void finish(int fd, int fault)
 
 static int fault_of(int err)
 {
-	return err == ECONNREFUSED ? REFUSED : err == ECONNRESET || err == EPIPE ? RESET : LOCAL;
+	switch (err) {
+	case ECONNREFUSED:
+		return REFUSED;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EADDRNOTAVAIL:
+		return LOCAL;
+	default:
+		return RESET;
+	}
 }
 
 static void send_request(int fd, struct connection *c)
@@ -260,7 +286,8 @@ static bool is_over(double now)
 	return now >= end && (load.open_count == load.idle_count || now > end + PATIENCE_S);
 }
 
-static void wait_some(double now)
+/* How many events there were. */
+static int wait_some(double now)
 {
 	struct epoll_event events[256];
 	double gap = load.rate > 0 && !are_all_busy() ? load.next_due - now : 0.01;
@@ -276,6 +303,7 @@ static void wait_some(double now)
 		if (c->is_open && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 			receive(fd, c);
 	}
+	return n;
 }
 
 static int by_value(const void *a, const void *b)
@@ -301,20 +329,40 @@ static void print_times(const char *name, struct times *t)
 	printf("}");
 }
 
+/* Our ends of the connections. */
+static void print_failed(void)
+{
+	char host[INET_ADDRSTRLEN];
+
+	printf(", \"failed_from\": [");
+	for (unsigned i = 0; i < load.failed_count; i++)
+		printf("%s\"%s:%u\"", i ? ", " : "",
+		       inet_ntop(AF_INET, &load.failed[i].sin_addr, host, sizeof(host)),
+		       ntohs(load.failed[i].sin_port));
+	printf("]");
+}
+
 static void report(double end)
 {
 	unsigned long failed = 0;
+	double oldest = end;
 
-	for (size_t fd = 0; fd < load.fd_max; fd++)
-		if (load.by_fd[fd].is_open)
-			finish((int)fd, load.by_fd[fd].has_answer ? -1 : NO_ANSWER);
-	printf("{\"made\": %lu, \"seconds\": %.3f, \"late_ms\": %.3f, \"faults\": {", load.made,
-	       end - load.start, load.max_late * 1e3);
+	for (size_t fd = 0; fd < load.fd_max; fd++) {
+		if (!load.by_fd[fd].is_open)
+			continue;
+		if (!load.by_fd[fd].has_answer)
+			oldest = fmin(oldest, load.by_fd[fd].due);
+		finish((int)fd, load.by_fd[fd].has_answer ? -1 : NO_ANSWER);
+	}
+	printf("{\"made\": %lu, \"seconds\": %.3f, \"late_ms\": %.3f, \"unanswered_s\": %.3f, "
+	       "\"faults\": {",
+	       load.made, end - load.start, load.max_late * 1e3, end - oldest);
 	for (int i = 0; i < FAULTS; i++) {
 		printf("%s\"%s\": %lu", i ? ", " : "", fault_names[i], load.faults[i]);
 		failed += load.faults[i];
 	}
 	printf("}, \"failed\": %lu", failed);
+	print_failed();
 	print_times("fast", &load.fast);
 	print_times("slow", &load.slow);
 	printf("}\n");
@@ -348,6 +396,9 @@ int main(int argc, char **argv)
 		start_due();
 		wait_some(wire_now_s());
 	}
+	/* Where others have the CPU for seconds: what has come meanwhile has come. */
+	while (wait_some(wire_now_s()) > 0)
+		;
 	report(wire_now_s());
 	return 0;
 }

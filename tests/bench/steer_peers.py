@@ -36,8 +36,8 @@ def tool(name):
 class Load:
     """openload in the background; result() waits for it.  Leaving the block ends it."""
 
-    def __init__(self, port, rate, seconds, slow_every=0, wrap=()):
-        words = [tool("openload"), str(port), str(rate), str(seconds), str(slow_every)]
+    def __init__(self, port, rate, seconds, slow_every=0, wrap=(), keep=0):
+        words = [tool("openload"), str(port), str(rate), str(seconds), str(slow_every), str(keep)]
         self.proc = subprocess.Popen(
             list(wrap) + words, stdout=subprocess.PIPE, universal_newlines=True
         )

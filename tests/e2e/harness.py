@@ -577,6 +577,8 @@ def parse_head(head):
 class Client:
     """A raw connection.  `address` is (host, port) or a Server."""
 
+    takes_trailers = False
+
     def __init__(self, address, timeout=None, rcvbuf=None, source=None):
         if isinstance(address, Server):
             address = address.address()
@@ -696,8 +698,9 @@ class Client:
                 raise ProtocolError("chunk size %r" % line)
             size = int(line.split(b";")[0], 16)
             if size == 0:
-                if self.take_line() != b"":
-                    raise ProtocolError("trailer")
+                while self.take_line() != b"":
+                    if not self.takes_trailers:
+                        raise ProtocolError("trailer")
                 return body
             body += self.take(size)
             if self.take(2) != b"\r\n":
@@ -766,15 +769,20 @@ TCP_STATES = {
 }
 
 
-def server_sockets(port):
-    """{state: count} of the sockets whose local port this is, out of /proc/net/tcp and tcp6."""
+def server_sockets(port, host=None):
+    """{state: count} of the sockets whose local port this is, out of /proc/net/tcp and tcp6.
+
+    `host`: only those of this IPv4 address; a client of another address may have the same port as its own.
+    """
     counts = {}
+    wanted = None if host is None else "%08X" % int.from_bytes(socket.inet_aton(host), sys.byteorder)
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(FileNotFoundError), open("/proc/net/" + name) as f:
             next(f)
             for line in f:
                 words = line.split()
-                if int(words[1].rpartition(":")[2], 16) == port:
+                address, _, number = words[1].rpartition(":")
+                if int(number, 16) == port and wanted in (None, address):
                     state = TCP_STATES.get(int(words[3], 16), words[3])
                     counts[state] = counts.get(state, 0) + 1
     return counts

@@ -4,11 +4,13 @@
 Every test ends as all do: nothing of the server is left.  In between, connections as the kernel counts them are what
 `status` shows: those of the workers in force and those that old ones still have.
 """
+import collections
 import contextlib
 import hashlib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -82,13 +84,18 @@ def shown(server):
 def assert_counts(server, expected=None):
     """What status shows is what the kernel has; connections on their way from worker to worker have to arrive first."""
 
+    seen = {}
+
     def is_right():
-        ports = {entry["address"].rpartition(":")[2] for entry in server.status()["listen"]}
-        # Both ends are on this machine, but only ours has the port as its own.
-        open_now = sum(server_sockets(int(p)).get("ESTAB", 0) for p in ports)
+        places = {entry["address"].rpartition(":")[::2] for entry in server.status()["listen"]}
+        # Both ends are on this machine, but only ours has the address as its own.
+        open_now = sum(server_sockets(int(port), host).get("ESTAB", 0) for host, port in places)
+        seen["open"] = open_now
         return shown(server) == open_now and expected in (None, open_now)
 
-    wait_for(is_right, lambda: "counts: shown %d, %s" % (shown(server), server.status()["draining"]))
+    wait_for(
+        is_right, lambda: "counts: shown %d of %d, %s" % (shown(server), seen["open"], server.status()["draining"])
+    )
 
 
 def wait_drained(server):
@@ -329,6 +336,34 @@ def test_addresses_added_and_removed():
         assert_verdicts(s)
 
 
+def test_address_that_goes_while_an_older_worker_stands_still():
+    """Its socket is the last one there: who comes to it is served when the worker goes on, by whatever it hears first."""
+    with Server(workers=1, listens=["127.0.0.1:0", "127.0.0.2:0"], steering={"stall": "off"}) as s:
+        address = s.address(1)
+        pid = s.workers()[0]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[0] == "T", "it stands")
+        try:
+            reload(s)
+            write_config(s, s.text.replace('listen "127.0.0.2:0" {\n}\n', ""))
+            reload(s)
+            assert len(s.status()["listen"]) == 1
+            clients = [Client(address) for _ in range(3)]
+            for c in clients:
+                c.send(request("/hello"))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for c in clients:
+            r = c.read_response()
+            assert r is not None and r.status == 200, r
+            c.close()
+        with contextlib.suppress(ConnectionRefusedError):
+            wait_drained(s)
+            Client(address)
+            raise AssertionError("an address that is gone still takes connections")
+        s.wait_live(0)
+
+
 def test_queue_of_an_address_that_goes_is_served():
     """Who waits at a worker that does not move, at an address that goes, is not sent away."""
     with Server(workers=1, listens=["127.0.0.1:0", "127.0.0.2:0"], steering={"stall": "off"}) as s:
@@ -504,7 +539,8 @@ def test_downloads_and_uploads_complete():
 
 def test_tunnel_lives_on_and_ends_at_the_drain_limit():
     with backend.Backend(name="b") as b:
-        with proxy.proxy([b], timeouts={"drain": "2s"}, workers=2) as s, Client(s) as c:
+        timeouts = {"drain": "2s", "close_spread": "10ms"}
+        with proxy.proxy([b], timeouts=timeouts, workers=2) as s, Client(s) as c:
             c.send("GET /upgrade HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
             assert c.read_response().status == 101
             assert c.take(6) == b"hello "
@@ -525,6 +561,54 @@ def test_tunnel_lives_on_and_ends_at_the_drain_limit():
             assert 1 < took < 2 + PATIENCE / 2, took
             wait_drained(s)
             assert s.status()["totals"]["closed"]["drain"] == 1
+
+
+def tunnel(server):
+    c = Client(server)
+    c.send("GET /upgrade HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+    assert c.read_response().status == 101 and c.take(6) == b"hello "
+    return c
+
+
+def ends_of(tunnels, began):
+    """Seconds after which each of them was closed, in order"""
+    poll = select.epoll()
+    left = {c.sock.fileno(): c for c in tunnels}
+    for fd in left:
+        poll.register(fd, select.EPOLLIN)
+    ends = []
+    while left:
+        found = poll.poll(PATIENCE)
+        assert found, "%d tunnels are still open" % len(left)
+        for fd, _ in found:
+            c = left[fd]
+            c.data = b""
+            if not c.fill():
+                assert not c.was_reset
+                ends.append(time.monotonic() - began)
+                poll.unregister(fd)
+                del left[fd]
+    return ends
+
+
+def test_tunnels_end_spread_over_time():
+    """Clients connect anew when their tunnel ends: neither a reload nor a stop makes all of them come at once."""
+    with backend.Backend(name="b") as b:
+        for stop in (False, True):
+            with proxy.proxy([b], timeouts={"drain": "3s"}, workers=2) as s:
+                tunnels = [tunnel(s) for _ in range(60)]
+                began = time.monotonic()
+                s.proc.send_signal(signal.SIGTERM if stop else signal.SIGHUP)
+                ends = ends_of(tunnels, began)
+                # Of 60 instants in 1.5 s all lie in the first or in the last half of it once in 10^17 runs.
+                assert 1.4 < ends[0] < 2.25 < ends[-1] < 3.2 + PATIENCE / 4, ends
+                per_100_ms = collections.Counter(int(t * 10) for t in ends)
+                assert max(per_100_ms.values()) <= 30, ends
+                if stop:
+                    break
+                wait_drained(s)
+                assert s.status()["totals"]["closed"]["drain"] == 60
+                assert_counts(s, 0)
 
 
 def test_proxy_header_comes_after_the_reload():

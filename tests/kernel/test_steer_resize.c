@@ -2,6 +2,7 @@
 /* Another number of slots while a client connects without a pause: nobody is refused, lost or counted twice. */
 #include "rig.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -145,6 +146,119 @@ static void steer_resize__given_up(void **state)
 	rig_close(r);
 }
 
+static int copy(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* What another process would receive: the same text, other descriptors. */
+static void pass_on(const struct steer *s, struct steer_estate *ret)
+{
+	assert_int_equal(steer_describe(s, ret), 0);
+	ret->verdicts_fd = copy(ret->verdicts_fd);
+	ret->pin_lock_fd = copy(ret->pin_lock_fd);
+	for (unsigned i = 0; i < ret->address_count; i++) {
+		ret->addresses[i].socks_fd = copy(ret->addresses[i].socks_fd);
+		ret->addresses[i].prog_fd = copy(ret->addresses[i].prog_fd);
+	}
+}
+
+/* Another program's maps and programs in force, with `count` slots; the sockets are those of `r` still. */
+static struct steer *take_from(struct rig *r, unsigned count, bool has_verdicts)
+{
+	struct steer_estate estate;
+	struct steer *from, *s;
+
+	pass_on(r->steer, &estate);
+	if (!has_verdicts) {
+		close(estate.verdicts_fd);
+		estate.verdicts_fd = -1;
+	}
+	assert_int_equal(steer_restore(&estate, &from), 0);
+	assert_int_equal(steer_resize(from, count, &s), 0);
+	for (unsigned i = 0; i < count; i++) {
+		steer_slot_up(s, i, i, (uint32_t)getpid());
+		steer_set_waiting(steer_slot(s, i), true);
+	}
+	assert_int_equal(steer_take_address(s, r->listeners[0].steer_id, r->listeners[0].fds, count), 0);
+	steer_take_over(s, from);
+	steer_close(from);
+	return s;
+}
+
+/* An upgrade: what the old process closes takes nothing from the new one, the pins above all. */
+static void steer_estate__goes_on_elsewhere(void **state)
+{
+	unsigned counts[STEER_MAX_SLOTS];
+	struct rig *r = open_slots(FEW);
+	struct steer *s;
+
+	assert_int_equal(steer_set_weight(r->steer, 1, 300), 0);
+	assert_int_equal(steer_drain(r->steer, 0), 0);
+	connect_many(r, 10);
+	count_in(r, 10, counts);
+	s = take_from(r, FEW, true);
+	steer_disown(r->steer);
+	steer_close(r->steer);
+	r->steer = s;
+	assert_int_equal(steer_weight(s, 1), 300);
+	assert_int_equal(steer_undrain(s, 0), 0);
+	assert_int_equal(steer_weight(s, 0), STEER_DEFAULT_WEIGHT);
+	connect_many(r, 20);
+	count_in(r, 20, counts);
+	/* A quarter by weight; on a busy machine a reservation may end before its connection is accepted. */
+	assert_in_range(counts[0], 3, 7);
+	assert_int_equal(rig_verdicts(r).steered, 30);
+	assert_null(steer_pin_error(s));
+	close(rig_pinned("steer_prog_0"));
+	close(rig_pinned("steer_slots"));
+	rig_close(r);
+}
+
+/* Verdicts of another layout begin anew; nothing else is lost. */
+static void steer_estate__goes_on_with_other_verdicts(void **state)
+{
+	unsigned counts[STEER_MAX_SLOTS];
+	struct rig *r = open_slots(FEW);
+	struct steer *s;
+
+	connect_many(r, 10);
+	count_in(r, 10, counts);
+	s = take_from(r, FEW, false);
+	steer_disown(r->steer);
+	steer_close(r->steer);
+	r->steer = s;
+	connect_many(r, 20);
+	count_in(r, 20, counts);
+	assert_int_equal(rig_verdicts(r).steered, 20);
+	rig_close(r);
+}
+
+/* The other process has taken everything, and dies before it served. */
+static void steer_estate__is_taken_back(void **state)
+{
+	unsigned counts[STEER_MAX_SLOTS];
+	struct rig *r = open_slots(FEW);
+	struct listener *l = &r->listeners[0];
+	struct steer *s = take_from(r, FEW, true);
+
+	/* An address that its configuration does not have: it empties the array. */
+	steer_remove_address(s, l->steer_id);
+	/* As the kernel does it for the dead: nothing is unpinned. */
+	steer_disown(s);
+	steer_close(s);
+	assert_int_equal(steer_take_back(r->steer, l->steer_id, l->fds), 0);
+	assert_int_equal(steer_take_back(r->steer, l->steer_id, l->fds), 0);
+	steer_pin_again(r->steer);
+	connect_many(r, 20);
+	count_in(r, 20, counts);
+	assert_in_range(counts[0], 8, 12);
+	assert_int_equal(rig_verdicts(r).steered, 20);
+	close(rig_pinned("steer_prog_0"));
+	assert_int_equal(steer_take_back(r->steer, 77, l->fds), -ENOENT);
+	rig_close(r);
+}
+
 struct looker {
 	pthread_t thread;
 	bool is_over;
@@ -191,6 +305,9 @@ int main(void)
 		cmocka_unit_test(steer_resize__queues_of_closed_slots_move),
 		cmocka_unit_test(steer_resize__what_operators_set_stays),
 		cmocka_unit_test(steer_resize__given_up),
+		cmocka_unit_test(steer_estate__goes_on_elsewhere),
+		cmocka_unit_test(steer_estate__goes_on_with_other_verdicts),
+		cmocka_unit_test(steer_estate__is_taken_back),
 		cmocka_unit_test(steer_resize__pins_are_never_missing),
 	};
 	int status = rig_enter();

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,7 +53,7 @@ static void keep(char *to, size_t room, const char *from)
 	snprintf(to, room, "%s", from ? from : "(none)");
 }
 
-static int fake_serve(const struct config *config)
+static int fake_serve(struct config *config)
 {
 	served.calls++;
 	served.workers = config->workers;
@@ -465,7 +466,7 @@ struct server {
 	struct ctl *ctl;
 	pthread_t thread;
 	unsigned reopen_count, reload_count;
-	char asked[128]; /* of upstream: action, upstream, server */
+	char asked[PATH_MAX + 16]; /* of upstream: action, upstream, server; of upgrade: binary, timeout */
 	bool is_deaf;	 /* takes questions, never answers */
 	bool was_hard;
 	bool must_end; /* atomic */
@@ -519,6 +520,24 @@ static const char *string_in(const json_t *args, const char *name)
 	return text ? text : "-";
 }
 
+/* As it is asked for; "/none" fails. */
+static void run_upgrade(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	static const char answer[] =
+		"{\"ok\":true,\"upgrade\":{\"generation\":2,\"config\":\"\",\"took_ms\":45.6,"
+		"\"binary\":\"/opt/sluice\",\"version\":\"9.9\",\"pid\":4321,"
+		"\"workers\":{\"before\":2,\"after\":2},\"moved\":1,"
+		"\"draining\":{\"workers\":0,\"connections\":0},\"warnings\":[]}}";
+	struct server *s = owner;
+
+	snprintf(s->asked, sizeof(s->asked), "%s %d", string_in(args, "binary"),
+		 (int)json_integer_value(json_object_get(args, "timeout_ms")));
+	if (strcmp(string_in(args, "binary"), "/none") == 0)
+		ctl_reply(rq, json_pack("{s:b, s:s, s:s}", "ok", 0, "error", "it ended", "details", "a\nb\n"));
+	else
+		ctl_reply(rq, json_loads(answer, 0, NULL));
+}
+
 /* Knows the upstream "app" alone; "none" stands for a server without upstreams, "old" for one whose
  * answer says nothing. */
 static void run_upstream(struct ctl_request *rq, const json_t *args, void *owner)
@@ -551,6 +570,7 @@ static const struct ctl_command commands[] = {{"status", run_status},
 					      {"stop", run_stop},
 					      {"reopen", run_reopen},
 					      {"reload", run_reload},
+					      {"upgrade", run_upgrade},
 					      {"upstream", run_upstream},
 					      {NULL, NULL}};
 
@@ -759,6 +779,35 @@ static void cli__reloads(void **state)
 	server_end(&s);
 }
 
+static void cli__upgrades(void **state)
+{
+	struct fixture *f = *state;
+	char asked[PATH_MAX + 16], folder[PATH_MAX - 64];
+	struct server s;
+
+	server_start(f, &s, "control.sock", false);
+	call(f, "upgrade --control @/control.sock");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(s.asked, "- 30000");
+	assert_has(f->last.out, "/opt/sluice (version 9.9, pid 4321) serves after 46 ms\n  workers    2\n");
+	call(f, "upgrade --control @/control.sock --json --timeout 5s --binary /opt/new");
+	assert_int_equal(f->last.status, CLI_OK);
+	assert_string_equal(s.asked, "/opt/new 5000");
+	assert_has(f->last.out, "\"pid\": 4321");
+	/* The server may stand elsewhere. */
+	call(f, "upgrade --control @/control.sock --binary new");
+	assert_non_null(getcwd(folder, sizeof(folder)));
+	snprintf(asked, sizeof(asked), "%s/new 30000", folder);
+	assert_string_equal(s.asked, asked);
+	call(f, "upgrade --control @/control.sock --binary /none");
+	assert_int_equal(f->last.status, CLI_FAILURE);
+	assert_string_equal(f->last.out, "");
+	assert_string_equal(f->last.err, "a\nb\nsluice upgrade: it ended\n");
+	call(f, "upgrade --control @/control.sock --binary");
+	assert_int_equal(f->last.status, CLI_USAGE);
+	server_end(&s);
+}
+
 static void cli__gives_up_on_a_slow_stop(void **state)
 {
 	struct fixture *f = *state;
@@ -795,6 +844,7 @@ int main(void)
 		cli_test(cli__finds_the_only_server_of_a_user),
 		cli_test(cli__stops_a_server),
 		cli_test(cli__reloads),
+		cli_test(cli__upgrades),
 		cli_test(cli__gives_up_on_a_slow_stop),
 	};
 

@@ -888,6 +888,73 @@ static void ctl_client__says_that_nobody_is_there(void **state)
 	unix_unlisten(&dead);
 }
 
+/* An upgrade: another process has the socket, and with it whoever has not asked yet. */
+struct move {
+	struct ctl *to;
+	bool must_fail;
+	unsigned count;
+};
+
+static int give_client(void *ctx, int fd, const char *text, size_t len)
+{
+	struct move *m = ctx;
+
+	m->count++;
+	if (m->must_fail)
+		return -EAGAIN;
+	ctl_take(m->to, dup(fd), text, len);
+	return 0;
+}
+
+static void ctl__goes_to_another_master(void **state)
+{
+	struct fixture *f = *state;
+	struct ctl_options opt = {.path = f->path, .commands = commands, .owner = f, .timeout_ms = TIMEOUT_MS};
+	struct move move = {0};
+	char error[CTL_ERROR_TEXT];
+	int early = dial(f), half = dial(f), waiting = dial(f), late;
+	struct ctl *old = f->ctl;
+
+	say(half, "{\"command\":\"echo\",\"te");
+	say(waiting, "{\"command\":\"defer\"}\n");
+	turn(f);
+	assert_int_equal(ctl_adopt(&f->loop, &opt, dup(ctl_fd(old)), &move.to, error), 0);
+	ctl_leave(old, give_client, &move);
+	assert_int_equal(move.count, 2);
+	say(early, "{\"command\":\"echo\",\"text\":\"a\"}\n");
+	expect_answer(f, early, "{\"ok\":true,\"text\":\"a\"}\n");
+	say(half, "xt\":\"b\"}\n");
+	expect_answer(f, half, "{\"ok\":true,\"text\":\"b\"}\n");
+	late = dial(f);
+	say(late, "{\"command\":\"echo\",\"text\":\"c\"}\n");
+	expect_answer(f, late, "{\"ok\":true,\"text\":\"c\"}\n");
+	/* Who has asked the old one hears it. */
+	ctl_reply_error(f->deferred[0], "no");
+	expect_answer(f, waiting, "{\"ok\":false,\"error\":\"no\"}\n");
+	ctl_close(old);
+	assert_int_equal(access(f->path, F_OK), 0);
+	f->ctl = move.to;
+	close(early);
+	close(half);
+	close(waiting);
+	close(late);
+}
+
+static void ctl__leaves_nobody_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct move move = {.must_fail = true};
+	int fd = dial(f);
+
+	turn(f);
+	ctl_leave(f->ctl, give_client, &move);
+	expect_answer(f, fd, "");
+	assert_int_equal(move.count, 1);
+	/* The file is another's; here nobody has taken it. */
+	assert_int_equal(unlink(f->path), 0);
+	close(fd);
+}
+
 #define ctl_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -910,6 +977,8 @@ int main(void)
 		ctl_test(ctl__limits_the_clients),
 		ctl_test(ctl__closes_without_an_answer_when_memory_ran_out),
 		ctl_test(ctl__holds_the_last_answers_connection_to_the_end),
+		ctl_test(ctl__goes_to_another_master),
+		ctl_test(ctl__leaves_nobody_waiting),
 		ctl_test(ctl__close_ends_clients_in_every_state),
 		ctl_test(ctl__refuses_the_place_of_a_live_server),
 		ctl_test(ctl__replaces_the_socket_of_a_dead_server),

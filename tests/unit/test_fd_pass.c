@@ -7,7 +7,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/fd_pass.h"
@@ -82,6 +84,29 @@ static void fd_pass__delivers_the_byte_when_descriptors_are_short(void **state)
 	assert_int_equal(fd, -1);
 }
 
+/* The kernel has room for two where one was meant: who sends two must not fill our table. */
+static void fd_pass__keeps_one_descriptor_of_a_message(void **state)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(2 * sizeof(int))];
+	} control = {.head = {CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct iovec iov = {"L", 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	int fds[2] = {pair[0], pair[1]}, first, fd;
+	char byte;
+
+	memcpy(CMSG_DATA(&control.head), fds, sizeof(fds));
+	first = dup(pair[0]);
+	close(first);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(sendmsg(pair[0], &msg, 0), 1);
+		assert_int_equal(fd_pass_receive(pair[1], &byte, 1, &fd), 1);
+		assert_int_equal(fd, first);
+		close(fd);
+	}
+}
+
 static void fd_pass__does_not_block_on_a_peer_that_does_not_read(void **state)
 {
 	ssize_t n = 0;
@@ -89,6 +114,57 @@ static void fd_pass__does_not_block_on_a_peer_that_does_not_read(void **state)
 	for (unsigned i = 0; i < 100000 && n >= 0; i++)
 		n = fd_pass_send(pair[0], "L", 1, -1);
 	assert_int_equal(n, -EAGAIN);
+}
+
+static void fd_pass__carries_several_descriptors(void **state)
+{
+	int sent[FD_PASS_MAX + 1], got[FD_PASS_MAX];
+	unsigned count;
+	char byte = 0;
+
+	for (unsigned i = 0; i < FD_PASS_MAX + 1; i++)
+		sent[i] = i % 2 ? pair[0] : pair[1];
+	assert_int_equal(fd_pass_send_all(pair[0], "P", 1, sent, FD_PASS_MAX + 1), -EINVAL);
+	assert_int_equal(fd_pass_send_all(pair[0], "P", 1, sent, FD_PASS_MAX), 1);
+	assert_int_equal(fd_pass_send_all(pair[0], "Q", 1, sent, 3), 1);
+	assert_int_equal(fd_pass_send_all(pair[0], "R", 1, NULL, 0), 1);
+	assert_int_equal(fd_pass_receive_all(pair[1], &byte, 1, got, &count), 1);
+	assert_int_equal(byte, 'P');
+	assert_int_equal(count, FD_PASS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(fcntl(got[i], F_GETFD) & FD_CLOEXEC);
+		close(got[i]);
+	}
+	assert_int_equal(fd_pass_receive_all(pair[1], &byte, 1, got, &count), 1);
+	assert_int_equal(count, 3);
+	while (count)
+		close(got[--count]);
+	assert_int_equal(fd_pass_receive_all(pair[1], &byte, 1, got, &count), 1);
+	assert_int_equal(byte, 'R');
+	assert_int_equal(count, 0);
+}
+
+/* Half of a list would be taken for all of it. */
+static void fd_pass__takes_all_descriptors_or_none(void **state)
+{
+	int sent[4] = { pair[0], pair[0], pair[1], pair[1] }, got[FD_PASS_MAX], next = dup(pair[0]);
+	struct rlimit old, few;
+	unsigned count;
+	char byte = 0;
+	ssize_t n;
+
+	close(next);
+	assert_int_equal(fd_pass_send_all(pair[0], "P", 1, sent, 4), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = (rlim_t)next + 2;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	n = fd_pass_receive_all(pair[1], &byte, 1, got, &count);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(n, -EMFILE);
+	assert_int_equal(count, 0);
+	assert_int_equal(dup(pair[0]), next);
+	close(next);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
@@ -99,6 +175,9 @@ int main(void)
 		TEST(fd_pass__carries_bytes_and_a_descriptor),
 		TEST(fd_pass__sees_the_end_and_raises_no_signal),
 		TEST(fd_pass__delivers_the_byte_when_descriptors_are_short),
+		TEST(fd_pass__carries_several_descriptors),
+		TEST(fd_pass__takes_all_descriptors_or_none),
+		TEST(fd_pass__keeps_one_descriptor_of_a_message),
 		TEST(fd_pass__does_not_block_on_a_peer_that_does_not_read),
 	};
 

@@ -171,6 +171,28 @@ static void inherit__siblings_join_a_socket_without_reuseport(void **state)
 	listener_close(&l, NULL);
 }
 
+/* What one master had goes to the next by number, with a gap where one could not be passed. */
+static void inherit__is_restored_in_another_process(void **state)
+{
+	int listening = open_tcp(true), fd;
+	union sock_addr a;
+	struct inherited in = { 0 };
+
+	sock_local_addr(listening, &a);
+	assert_int_equal(inherit_restore(&in, 3), 0);
+	inherit_set(&in, 0, -1);
+	inherit_set(&in, 1, listening);
+	inherit_set(&in, 2, open_tcp(false));
+	fd = inherit_take(&in, &a);
+	assert_true(fd >= 0 && fd != listening);
+	assert_true(in.socks[0].is_taken && !in.socks[0].is_listening && !in.socks[2].is_listening);
+	inherit_close(&in);
+	assert_int_equal(fcntl(listening, F_GETFD), -1);
+	close(fd);
+	assert_int_equal(inherit_restore(&in, 0), 0);
+	inherit_close(&in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +200,7 @@ int main(void)
 		cmocka_unit_test(inherit__takes_nothing_that_is_meant_for_another),
 		cmocka_unit_test(inherit__passes_over_what_does_not_listen),
 		cmocka_unit_test(inherit__siblings_join_a_socket_without_reuseport),
+		cmocka_unit_test(inherit__is_restored_in_another_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

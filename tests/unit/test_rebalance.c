@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -153,6 +154,38 @@ static void inboxes__take_over_can_be_undone(void **state)
 	inboxes_close(&two);
 }
 
+/*
+ * Without a descriptor left the kernel delivers the message and closes the connection: it is counted as come and closed,
+ * and does not stay in the count of those that wait, where it would keep others away for good.
+ */
+static void rebalancer__counts_a_connection_that_found_no_descriptor(void **state)
+{
+	static struct stats_block stats;
+	struct rlimit old, none;
+	struct server_guest guest = { 0 };
+	struct inboxes two;
+	static struct server server;
+	struct rebalancer r = { .server = &server, .inboxes = &two, .stats = &stats };
+
+	assert_int_equal(inboxes_open(&two, 2), 0);
+	rebalancer_init(&r);
+	r.inbox.generation = 1;
+	assert_int_equal(inboxes_send(&two, 0, two.fds[1][0], &guest), 0);
+	assert_int_equal(inboxes_send(&two, 1, two.fds[1][0], &guest), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	rebalancer_empty(&r);
+	assert_int_equal(inboxes_forward(&two, 1, 0), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(two.waiting[0], 0);
+	assert_int_equal(two.waiting[1], 0);
+	assert_int_equal(stats.moved_in, 1);
+	assert_int_equal(stats.closed[CLOSE_MEMORY], 1);
+	inboxes_close(&two);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +193,7 @@ int main(void)
 		cmocka_unit_test(rebalance__ends_even),
 		cmocka_unit_test(inboxes__go_on_with_more_and_fewer_slots),
 		cmocka_unit_test(inboxes__take_over_can_be_undone),
+		cmocka_unit_test(rebalancer__counts_a_connection_that_found_no_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

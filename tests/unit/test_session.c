@@ -1065,6 +1065,62 @@ static void session__takes_its_connection_back_when_it_must(void **state)
 	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
 }
 
+static const struct session *detached_session(void)
+{
+	return relay.detached.handle;
+}
+
+/* Each tunnel ends at a random instant of the last part of the limit: many, all over it. */
+static void session__spreads_the_ends_of_what_was_given_away(void **state)
+{
+	static const struct {
+		uint64_t limit_ms, spread_ms, from_ms;
+	} cases[] = {
+		{ 10000, 4000, 6000 }, { 10000, 10000, 0 }, { 10000, 60000, 0 }, { 10000, 10, 9990 },
+	};
+
+	upgrade();
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		uint64_t room_ms = cases[i].limit_ms - cases[i].from_ms;
+		uint64_t first = UINT64_MAX, last = 0;
+
+		for (unsigned n = 0; n < 500; n++) {
+			uint64_t at_ms;
+
+			f.server.spread_until_ms = 0;
+			server_spread_closes(&f.server, cases[i].limit_ms, cases[i].spread_ms);
+			at_ms = detached_session()->timer.expires_ms - f.loop.now_ms;
+			first = MIN(first, at_ms);
+			last = MAX(last, at_ms);
+		}
+		assert_in_range(first, MAX(cases[i].from_ms, 1u), cases[i].from_ms + room_ms / 10);
+		assert_in_range(last, cases[i].limit_ms - room_ms / 10, cases[i].limit_ms);
+	}
+}
+
+static void session__ends_a_tunnel_when_its_time_has_come(void **state)
+{
+	upgrade();
+	server_spread_closes(&f.server, 20, 10);
+	/* A second order comes with each further reload: it delays nothing. */
+	server_spread_closes(&f.server, 1000000, 10);
+	spin_ms(40);
+	assert_int_equal(f.server.session_count, 0);
+	assert_int_equal(relay.detached_aborts, 1);
+	assert_string_equal(f.last_reason, "drain");
+	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
+	assert_int_equal(f.stats.timeouts, 0);
+}
+
+/* Its request was under way when the server began to leave. */
+static void session__limits_a_tunnel_that_begins_late(void **state)
+{
+	server_spread_closes(&f.server, 10000, 4000);
+	upgrade();
+	assert_in_range(detached_session()->timer.expires_ms, f.loop.now_ms + 5000,
+			f.loop.now_ms + 10000);
+}
+
 static void session__passes_methods_it_has_not_heard_of(void **state)
 {
 	client_say(&f, "PROPFIND /relay HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -1153,6 +1209,9 @@ int main(void)
 		TEST(session__gives_its_connection_away),
 		TEST(session__may_be_closed_as_it_is_given_away),
 		TEST(session__takes_its_connection_back_when_it_must),
+		TEST(session__spreads_the_ends_of_what_was_given_away),
+		TEST(session__ends_a_tunnel_when_its_time_has_come),
+		TEST(session__limits_a_tunnel_that_begins_late),
 		TEST(session__passes_methods_it_has_not_heard_of),
 		TEST(session__has_a_limit_of_content_for_each_route),
 	};

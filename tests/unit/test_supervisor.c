@@ -79,6 +79,9 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		fd_pass_send(channel_fd, "Fno such luck", 13, -1);
 	if (byte == 'Z')
 		fd_pass_send(channel_fd, "S", 1, -1);
+	/* Words without end. */
+	while (byte == 'W' && fd_pass_send(channel_fd, "S", 1, -1) == 1)
+		;
 	_exit(byte == 'X' || byte == 'Y' ? 7 : 0);
 }
 
@@ -306,6 +309,24 @@ static void supervisor__retires_without_a_signal(void **state)
 	assert_int_equal(supervisor_living(&sup), 0);
 }
 
+/* One that does not stop talking leaves the others their turn. */
+static void supervisor__takes_a_few_messages_at_a_time(void **state)
+{
+	unsigned most = 0;
+
+	assert_int_equal(supervisor_start(&sup, COUNT), 0);
+	run_until(&seen.readies, COUNT);
+	assert_true(supervisor_tell(&sup, 0, 'W'));
+	for (unsigned i = 0; i < TURNS_MAX && seen.messages < 200; i++) {
+		unsigned before = seen.messages;
+
+		loop_turn(&loop, 5);
+		most = MAX(most, seen.messages - before);
+	}
+	assert_in_range(most, 1, 16);
+	assert_true(seen.messages >= 200);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -321,6 +342,7 @@ int main(void)
 		TEST(supervisor__keeps_channels_from_siblings),
 		TEST(supervisor__passes_on_the_reason_and_other_messages),
 		TEST(supervisor__retires_without_a_signal),
+		TEST(supervisor__takes_a_few_messages_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,7 +85,7 @@ static void upstream_table__maps_nothing_without_endpoints(void **state)
 
 	assert_int_equal(upstream_table_open(&none, 0, WORKERS), 0);
 	assert_null(none.endpoints);
-	assert_int_equal(none.size, 0);
+	assert_int_equal(none.memory.size, 0);
 	upstream_table_forget_worker(&none, 1);
 	upstream_table_close(&none);
 	upstream_table_close(&none);
@@ -108,7 +108,7 @@ static void upstream_table__shares_no_cache_line(void **state)
 	assert_int_equal((uintptr_t)table.counters % 64, 0);
 	assert_int_equal(sizeof(struct upstream_counters) % 64, 0);
 	assert_true((char *)table.counters >= (char *)&table.endpoints[ENDPOINTS]);
-	assert_int_equal((char *)&table.counters[WORKERS * ENDPOINTS] - (char *)table.endpoints, table.size);
+	assert_int_equal((char *)&table.counters[WORKERS * ENDPOINTS] - (char *)table.endpoints, table.memory.size);
 	assert_true(upstream_table_counters(&table, 1, 0) == upstream_table_counters(&table, 0, ENDPOINTS - 1) + 1);
 	/* What a balancer looks at is one line. */
 	assert_true(offsetof(struct upstream_endpoint, ejection_count) < 64);

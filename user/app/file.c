@@ -163,7 +163,13 @@ int file_load(const struct file_source *s, struct file_usage *usage, struct file
 	if (fd < 0)
 		return fd;
 	/* Looked at before, but it may have been replaced since. */
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+	if (fstat(fd, &st)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	if (!S_ISREG(st.st_mode)) {
 		close(fd);
 		return -ENOENT;
 	}

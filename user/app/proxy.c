@@ -130,7 +130,7 @@ static void clear_attempt(struct proxy_call *c)
 	/* Content has its place behind the head of the next attempt. */
 	call_pause_client(c, true);
 	call_drop_input(c);
-	c->is_sent = c->is_send_dead = c->is_blocked = false;
+	c->is_sent = c->is_send_dead = c->is_cut_off = c->is_blocked = false;
 	c->has_upgrade = false;
 	c->due_ms = UINT64_MAX;
 	loop_timer_stop(p->loop, &c->timer);

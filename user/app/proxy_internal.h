@@ -90,6 +90,7 @@ struct proxy_call {
 	bool is_sent;			/* the request was given to `out` completely */
 	bool has_taken_body;		/* content of the client is gone from the session: no repeating */
 	bool is_send_dead;		/* the server takes no more; it may still answer */
+	bool is_cut_off;		/* it was us who could not send: it waits for the rest, and so would we */
 	bool is_blocked;		/* the server's connection took no more of `out` */
 	bool is_held;			/* the client does not take the reply: the server is not read */
 	bool has_upgrade;		/* Upgrade was passed on */

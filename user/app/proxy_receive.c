@@ -157,6 +157,15 @@ static enum flow on_end(struct proxy_call *c, bool is_reset)
 	return fail(c, 502, why);
 }
 
+/* The server does not have the whole request and nothing of an answer is here: see is_cut_off. */
+static enum flow give_up(struct proxy_call *c)
+{
+	if (c->state == CALL_HEAD && c->in_start == c->in_end && call_try_again(c, "no_memory", OUTCOME_NEUTRAL))
+		return FLOW_ANEW;
+	call_fail(c, 503, "no_memory", OUTCOME_NEUTRAL);
+	return FLOW_OVER;
+}
+
 /* Bytes from the server ----------------------------------------------------------------------------------------- */
 
 static bool make_room(struct proxy_call *c)
@@ -261,6 +270,8 @@ enum received call_receive(struct proxy_call *c)
 		}
 		if (flow == FLOW_READ)
 			flow = receive_more(c);
+		if (flow == FLOW_WAIT && c->is_cut_off && !c->is_held && c->state != CALL_UPGRADED)
+			flow = give_up(c);
 		if (flow == FLOW_OVER || flow == FLOW_ANEW)
 			return flow == FLOW_OVER ? RECEIVED_END : RECEIVED_ANEW;
 		if (flow == FLOW_WAIT) {

@@ -27,6 +27,19 @@ static void stop_sending(struct proxy_call *c)
 	call_pause_client(c, false);
 }
 
+/* Memory of this machine ran out, not the patience of the server: nothing comes of waiting for its answer. */
+static void cut_off(struct proxy_call *c)
+{
+	stop_sending(c);
+	c->is_cut_off = true;
+	loop_again(call_proxy(c)->loop, &c->job);
+}
+
+static bool is_our_fault(const struct output *o)
+{
+	return o->has_failed || o->error == -ENOBUFS || o->error == -ENOMEM;
+}
+
 static void after_flush(struct proxy_call *c, enum flush_result result, uint64_t written)
 {
 	upstream_lease_counters(&c->lease)->bytes_out += written;
@@ -40,10 +53,13 @@ static void after_flush(struct proxy_call *c, enum flush_result result, uint64_t
 	case FLUSH_BLOCKED:
 		c->is_blocked = conn_want_write(&c->lease.conn->conn) == 0;
 		if (!c->is_blocked)
-			stop_sending(c);
+			cut_off(c);
 		break;
 	default:
-		stop_sending(c);
+		if (is_our_fault(&c->out))
+			cut_off(c);
+		else
+			stop_sending(c);
 		break;
 	}
 	if (!c->is_send_dead)

@@ -10,7 +10,6 @@
 #include "app/upstream_table.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/err.h"
 
@@ -21,31 +20,45 @@
 
 _Static_assert(sizeof(((struct upstream_address *)0)->addr) >= UPSTREAM_ADDRESS_SIZE, "every address fits");
 
+static size_t size_of(const struct upstream_table *t)
+{
+	return t->endpoint_count * sizeof(*t->endpoints) +
+	       (size_t)t->worker_count * t->endpoint_count * sizeof(*t->counters);
+}
+
+static int lay_out(struct upstream_table *t, int err)
+{
+	if (err) {
+		*t = (struct upstream_table){ .memory = SHM_NONE };
+		return err;
+	}
+	t->endpoints = t->memory.at;
+	t->counters = (void *)((char *)t->memory.at + t->endpoint_count * sizeof(*t->endpoints));
+	return 0;
+}
+
 int upstream_table_open(struct upstream_table *t, unsigned endpoint_count, unsigned worker_count)
 {
-	size_t endpoints_size = endpoint_count * sizeof(*t->endpoints);
-	size_t counters_size = (size_t)worker_count * endpoint_count * sizeof(*t->counters);
-	void *memory;
-
-	*t = (struct upstream_table){ .endpoint_count = endpoint_count, .worker_count = worker_count };
+	*t = (struct upstream_table){
+		.endpoint_count = endpoint_count, .worker_count = worker_count, .memory = SHM_NONE
+	};
 	if (endpoint_count == 0)
 		return 0;
-	memory = mmap(NULL, endpoints_size + counters_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED) {
-		*t = (struct upstream_table){ 0 };
-		return -ENOMEM;
-	}
-	t->size = endpoints_size + counters_size;
-	t->endpoints = memory;
-	t->counters = (void *)((char *)memory + endpoints_size);
-	return 0;
+	return lay_out(t, shm_new(&t->memory, "sluice-upstreams", size_of(t)) < 0 ? -ENOMEM : 0);
+}
+
+int upstream_table_map(struct upstream_table *t, int fd, unsigned endpoint_count, unsigned worker_count)
+{
+	*t = (struct upstream_table){ .endpoint_count = endpoint_count, .worker_count = worker_count };
+	return lay_out(t, shm_map(&t->memory, fd, size_of(t)));
 }
 
 void upstream_table_close(struct upstream_table *t)
 {
+	/* One that was never opened is all zero, and 0 is somebody else's descriptor. */
 	if (t->endpoints)
-		munmap(t->endpoints, t->size);
-	*t = (struct upstream_table){ 0 };
+		shm_free(&t->memory);
+	*t = (struct upstream_table){ .memory = SHM_NONE };
 }
 
 struct upstream_counters *upstream_table_counters(const struct upstream_table *t, unsigned worker, unsigned endpoint)

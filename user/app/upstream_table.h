@@ -10,13 +10,14 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#include "base/shm.h"
 #include "upstream_shm.h"
 
 struct upstream_table {		/* private to each process; the memory is shared */
 	unsigned endpoint_count, worker_count;
 	struct upstream_endpoint *endpoints;
 	struct upstream_counters *counters;	/* [worker][endpoint] */
-	size_t size;				/* bytes of the shared memory */
+	struct shm memory;
 };
 
 /* One read of an endpoint: consistent. */
@@ -28,6 +29,8 @@ struct upstream_address {
 
 /* Shared memory for that many; all zero.  No endpoints: nothing is mapped.  0 or -ENOMEM. */
 int upstream_table_open(struct upstream_table *t, unsigned endpoint_count, unsigned worker_count);
+/* That of another process by its descriptor, which is taken over, also on failure.  0 or -errno. */
+int upstream_table_map(struct upstream_table *t, int fd, unsigned endpoint_count, unsigned worker_count);
 void upstream_table_close(struct upstream_table *t);
 struct upstream_counters *upstream_table_counters(const struct upstream_table *t, unsigned worker, unsigned endpoint);
 

@@ -159,6 +159,8 @@ void logfile_flush(struct logfile *f)
 		done += (size_t)n;
 	}
 	consume(f, done);
+	if (n < 0)
+		f->error = (int)n;
 	if (n < 0 && n != -EAGAIN)
 		drop_lines(f);
 }

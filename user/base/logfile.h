@@ -29,6 +29,7 @@ struct logfile {
 	uint64_t line_count;  /* committed */
 	uint64_t lost_count;  /* lines of them that did not arrive whole */
 	uint64_t write_count; /* system calls */
+	int error;	      /* -errno of the write that failed last; 0: none has */
 };
 
 /* Opens for append, creates with 0640.  "-" is standard output.  0, or -errno and switched off. */

@@ -31,6 +31,7 @@ void output_init(struct output *o, struct pool *buffers)
 	o->end = 0;
 	o->cap = OUTPUT_INLINE_SEGMENTS;
 	o->has_failed = false;
+	o->error = 0;
 	o->queued = 0;
 	o->total = 0;
 	o->tail = NULL;
@@ -319,6 +320,7 @@ enum flush_result output_flush(struct output *o, struct conn *c, uint64_t budget
 		}
 		n = write_segment(o, c, s, has_end);
 		if (n <= 0) {
+			o->error = n == -EAGAIN ? o->error : (int)n;
 			result = why_stopped(n, is_file);
 			break;
 		}
@@ -338,8 +340,10 @@ enum flush_result output_send(struct output *o, struct conn *c, const void *data
 	*ret_written = 0;
 	if (output_is_empty(o) && !o->has_failed && len > 0)
 		n = conn_writev(c, &iov, 1, false);
-	if (n < 0 && n != -EAGAIN)
+	if (n < 0 && n != -EAGAIN) {
+		o->error = (int)n;
 		return FLUSH_FAILED;
+	}
 	n = MAX(n, 0);
 	o->total += (uint64_t)n;
 	output_add(o, (const char *)data + n, len - (size_t)n);

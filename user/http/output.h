@@ -33,6 +33,7 @@ struct output {
 	struct output_segment *segments;
 	unsigned first, end, cap;	/* segments[first .. end) wait */
 	bool has_failed;
+	int error;		/* -errno of the write that failed last; 0: none has */
 	uint64_t queued;		/* bytes that wait */
 	uint64_t total;			/* bytes ever added */
 	struct output_buffer *tail;	/* where copied bytes go, NULL: none yet */

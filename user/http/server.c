@@ -27,6 +27,7 @@ void server_init(struct server *srv, const char *server_name)
 	list_init(&srv->active);
 	srv->send = NULL;
 	srv->given_count = 0;
+	srv->spread_from_ms = srv->spread_until_ms = 0;
 	timer_init(&srv->retry, server_retry_giving);
 	srv->body_max = srv->parse.body_max;
 	srv->session_count = 0;

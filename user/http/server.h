@@ -51,8 +51,9 @@ struct server_guest {
 	uint64_t limit_id;		/* of the table it is counted in; 0: in none */
 	uint32_t limit_entry;		/* of its client there; 0: not counted for it */
 	uint32_t opened_ms;		/* low bits of CLOCK_MONOTONIC */
-	bool is_counted;		/* among all connections */
-	bool has_proxy_header;		/* is still to come */
+	/* No bool: another process wrote them. */
+	uint8_t is_counted;		/* among all connections */
+	uint8_t has_proxy_header;	/* is still to come */
 };
 
 struct server {
@@ -84,6 +85,8 @@ struct server {
 	int (*send)(void *ctx, int fd, const struct server_guest *g);	/* to the successor; NULL: there is none */
 	void *send_ctx;
 	struct timer retry;
+	/* Loop time: in between, tunnels are closed; 0: they are not. */
+	uint64_t spread_from_ms, spread_until_ms;
 	unsigned session_count;
 	unsigned refused_count;		/* sessions that only wait for their refusal to arrive */
 	bool is_short;			/* of memory for buffers */
@@ -126,8 +129,16 @@ int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const st
 void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g), void *ctx);
 /* The successor takes no more. */
 void server_stay(struct server *srv);
+/*
+ * Tunnels cannot move, and their clients come back at once when they end: so each one, those that
+ * are still to begin too, is closed at an instant of its own, drawn from the last `spread_ms` of
+ * `limit_ms`.  Only the first call counts.
+ */
+void server_spread_closes(struct server *srv, uint64_t limit_ms, uint64_t spread_ms);
 /* Takes a session another server gave away.  0; -ENOMEM: closed. */
 int server_adopt(struct server *srv, int fd, const struct server_guest *guest);
+/* Its descriptor did not arrive: what counted it no longer does. */
+void server_lose(struct server *srv, const struct server_guest *guest);
 /*
  * Closes up to `count` connections that wait between requests, or a second for their first, the longest waiting first;
  * how many.

@@ -2,6 +2,7 @@
 /*
  * A worker that another one succeeds: whoever waits between two requests goes there at once, whoever has a request at
  * the end of it.  Clients notice nothing; what they have sent meanwhile lies in the socket and moves with it.
+ * What is no HTTP any more stays and is closed before the worker goes, not all in one instant.
  */
 #include "base/err.h"
 #include "http/session.h"
@@ -85,6 +86,21 @@ void server_leave(struct server *srv, int (*send)(void *ctx, int fd, const struc
 	srv->send = send;
 	srv->send_ctx = ctx;
 	sweep(srv);
+}
+
+void server_spread_closes(struct server *srv, uint64_t limit_ms, uint64_t spread_ms)
+{
+	if (srv->spread_until_ms)
+		return;
+	srv->spread_until_ms = srv->loop->now_ms + limit_ms;
+	srv->spread_from_ms = srv->spread_until_ms - MIN(spread_ms, limit_ms);
+	list_for_each_safe(node, next, &srv->active)
+	{
+		struct session *s = container_of(node, struct session, node);
+
+		if (s->state == SESSION_DETACHED)
+			session_limit_detached(s);
+	}
 }
 
 void server_stay(struct server *srv)

@@ -261,6 +261,10 @@ static void on_timer(struct timer *timer)
 	struct session *s = container_of(timer, struct session, timer);
 	struct exchange *x = s->exchange;
 
+	if (s->state == SESSION_DETACHED) {
+		session_close(s, CLOSE_DRAIN);
+		return;
+	}
 	if (judge_pace(s))
 		return;
 	if (s->wait == WAIT_WRITE && is_still_reading(s)) {

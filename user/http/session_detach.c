@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/random.h"
 #include "http/session.h"
 
 struct detachment {
@@ -54,6 +55,21 @@ static void close_detached(void *handle, int reason, uint64_t bytes_sent)
 	session_close(s, (enum close_reason)reason);
 }
 
+/* The session's own timer is free: whoever has the connection keeps its own. */
+void session_limit_detached(struct session *s)
+{
+	const struct server *srv = s->server;
+	uint64_t now_ms = srv->loop->now_ms;
+	uint64_t from_ms = MAX(srv->spread_from_ms, now_ms);
+	uint64_t room_ms = MAX(srv->spread_until_ms, from_ms) - from_ms;
+
+	if (!srv->spread_until_ms)
+		return;
+	/* A day at most, which fits. */
+	from_ms += random_below((uint32_t)MIN(room_ms, UINT32_MAX - 1ull) + 1);
+	loop_timer_start(srv->loop, &s->timer, MAX(from_ms - now_ms, 1ull));
+}
+
 void session_run_detached(struct session *s)
 {
 	s->detachment->ops->on_ready(s->detachment->ctx);
@@ -91,4 +107,5 @@ void session_detach(struct session *s)
 		return;
 	d->ctx = ctx;
 	exchange_end(s);
+	session_limit_detached(s);
 }

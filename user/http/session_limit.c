@@ -147,9 +147,11 @@ static void join(const struct session *s)
 		limit_row_join(row, 0);
 }
 
+/* Another process says so, and what it says is no reason to write beyond the table. */
 static bool is_counted_here(const struct server_limits *l, const struct server_guest *g)
 {
-	return l->row.connections && g->limit_id == l->table->header->id;
+	return l->row.connections && g->limit_id == l->table->header->id &&
+	       (g->limit_entry == 0 || limit_table_has(l->table, g->limit_entry));
 }
 
 void session_drop_guest(struct server *srv, const struct server_guest *g)
@@ -162,6 +164,11 @@ void session_drop_guest(struct server *srv, const struct server_guest *g)
 	gone.is_counted = g->is_counted;
 	join(&gone);
 	session_uncount(&gone);
+}
+
+void server_lose(struct server *srv, const struct server_guest *guest)
+{
+	session_drop_guest(srv, guest);
 }
 
 void session_take_over_count(struct session *s, const struct server_guest *g)

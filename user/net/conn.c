@@ -44,7 +44,7 @@ const struct transport_ops transport_plain = {
 	.shutdown_write = plain_shutdown_write,
 };
 
-#define CONN_EVENTS (EPOLLIN | EPOLLRDHUP)
+#define CONN_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
 
 void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr *peer,
 	       void (*on_ready)(struct io *io, uint32_t events))
@@ -60,6 +60,7 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const union sock_addr 
 	c->has_peer_closed = false;
 	c->has_read_end = false;
 	c->has_failed = false;
+	c->has_urgent = false;
 	c->wants_write = false;
 }
 
@@ -75,8 +76,10 @@ int conn_watch(struct conn *c)
 
 void conn_note_events(struct conn *c, uint32_t events)
 {
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		c->is_readable = true;
+	if (events & EPOLLPRI)
+		c->has_urgent = true;
 	if (events & EPOLLOUT)
 		c->is_writable = true;
 	if (events & EPOLLRDHUP)
@@ -115,8 +118,11 @@ ssize_t conn_read(struct conn *c, void *to, size_t len)
 
 	if (n <= 0) {
 		note_no_bytes(c, n);
-	} else if ((size_t)n < len && !c->has_peer_closed) {
-		/* Short: the queue is empty, and what comes later makes a new edge (epoll(7)); saves a read. */
+	} else if ((size_t)n < len && !c->has_peer_closed && !c->has_urgent) {
+		/*
+		 * Short: the queue is empty, and what comes later makes a new edge (epoll(7)); saves a read.  But a read also
+		 * ends in front of an urgent byte (tcp(7)), whatever stands behind it.
+		 */
 		c->is_readable = false;
 	}
 	return n;

@@ -45,6 +45,7 @@ struct conn {
 	bool has_peer_closed;	/* the peer has ended its side (FIN): a read will return 0 when all is read */
 	bool has_read_end;	/* a read has returned 0 */
 	bool has_failed;	/* reset or another error: neither direction works */
+	bool has_urgent;	/* urgent data has come (MSG_OOB): a short read says nothing any more */
 	bool wants_write;	/* EPOLLOUT is asked for */
 };
 

@@ -57,6 +57,26 @@ int inherit_open(struct inherited *in)
 	return 0;
 }
 
+int inherit_restore(struct inherited *in, unsigned count)
+{
+	inherit_close(in);
+	in->socks = calloc(count + 1, sizeof(*in->socks));
+	if (!in->socks)
+		return -ENOMEM;
+	for (; in->count < count; in->count++)
+		in->socks[in->count].fd = -1;
+	return 0;
+}
+
+void inherit_set(struct inherited *in, unsigned i, int fd)
+{
+	in->socks[i].fd = fd;
+	if (fd >= 0)
+		look_at(&in->socks[i]);
+	/* Whether it fits any address was told by who had it first. */
+	in->socks[i].is_taken = true;
+}
+
 /* Flow and scope apart: a listening socket has none but for link-local addresses. */
 static bool is_same(const union sock_addr *a, const union sock_addr *b)
 {

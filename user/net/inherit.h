@@ -30,6 +30,10 @@ int inherit_open(struct inherited *in);
  * stays, for an address that goes with one reload and comes back with another.
  */
 int inherit_take(struct inherited *in, const union sock_addr *addr);
+/* Those of another process instead, which received them: `count` of them, to be set one by one.  0 or -ENOMEM. */
+int inherit_restore(struct inherited *in, unsigned count);
+/* Takes the descriptor, -1 for none. */
+void inherit_set(struct inherited *in, unsigned i, int fd);
 /* Also in a forked child: who has these open keeps them listening. */
 void inherit_close(struct inherited *in);
 

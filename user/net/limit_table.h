@@ -63,6 +63,9 @@ bool limit_client_of(const union sock_addr *addr, struct limit_client *ret_clien
 uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, struct limit_client client,
 			  uint64_t now_ns);
 
+/* False for what no limit_table_add() of this table can have given. */
+bool limit_table_has(const struct limit_table *t, uint32_t entry);
+
 enum limit_verdict { LIMIT_COUNTED, LIMIT_REFUSED, LIMIT_UNTRACKED };
 
 /*

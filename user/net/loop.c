@@ -195,6 +195,7 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 int loop_turn(struct loop *l, int max_wait_ms)
 {
 	struct list due;
+	bool is_interrupted;
 	int count;
 	int err = 0;
 
@@ -206,8 +207,9 @@ int loop_turn(struct loop *l, int max_wait_ms)
 	if (l->on_turn)
 		l->on_turn(l, -1);
 	count = epoll_wait(l->epfd, l->events, (int)l->max_events, timeout);
+	is_interrupted = count < 0 && errno == EINTR;
 	if (count < 0) {
-		err = errno == EINTR ? 0 : -errno;
+		err = is_interrupted ? 0 : -errno;
 		count = 0;
 	}
 	update_time(l);
@@ -218,7 +220,12 @@ int loop_turn(struct loop *l, int max_wait_ms)
 	l->is_walking = true;
 	for (int i = 0; i < count; i++)
 		dispatch(l, &l->events[i]);
-	wheel_advance(&l->wheel, l->now_ms);
+	/*
+	 * A process that was stopped and goes on is interrupted first.  What came for it in that time
+	 * came in time: it is seen before any timer, in the next turn, which does not sleep.
+	 */
+	if (!is_interrupted)
+		wheel_advance(&l->wheel, l->now_ms);
 	run_jobs(&due);
 	l->is_walking = false;
 	run_jobs(&l->finals);

@@ -126,7 +126,7 @@ static int take_srv(struct walk *w, struct target *t)
 static int take_record(struct walk *w, struct target *t, bool *ret_is_srv, uint32_t *ttl_s)
 {
 	int err = take_name(w, NULL);
-	unsigned type;
+	unsigned type, class;
 	int end;
 
 	if (err)
@@ -134,12 +134,13 @@ static int take_record(struct walk *w, struct target *t, bool *ret_is_srv, uint3
 	if (!has_bytes(w, RECORD_LEN))
 		return -EBADMSG;
 	type = u16_at(w, w->at);
+	class = u16_at(w, w->at + 2);
 	*ttl_s = MIN(*ttl_s, u32_at(w, w->at + 4));
 	end = w->at + RECORD_LEN + (int)u16_at(w, w->at + 8);
 	w->at += RECORD_LEN;
 	if (end > w->len)
 		return -EBADMSG;
-	*ret_is_srv = type == DNS_TYPE_SRV;
+	*ret_is_srv = type == DNS_TYPE_SRV && class == DNS_CLASS_IN;
 	if (*ret_is_srv)
 		err = take_srv(w, t);
 	if (!err && w->at > end)

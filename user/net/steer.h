@@ -18,6 +18,8 @@
 struct steer;
 
 #define STEER_NO_RESERVATIONS UINT64_MAX
+/* Steered addresses that can be passed on. */
+#define STEER_ESTATE_MAX      256
 
 struct steer_options {
 	unsigned slot_count;		/* 1 to STEER_MAX_SLOTS */
@@ -83,8 +85,43 @@ int steer_resize(const struct steer *from, unsigned slot_count, struct steer **r
  * array already.  0 or -errno; the old program is in force then.
  */
 int steer_take_address(struct steer *s, unsigned id, const int *fds, unsigned old_count);
+/*
+ * The other way round, when another process had taken the address and is gone: the program is that of `s` again, and
+ * every socket of `fds` in its array.  0 or -errno.
+ */
+int steer_take_back(struct steer *s, unsigned id, const int *fds);
+/* The same for the pins. */
+void steer_pin_again(struct steer *s);
 /* The pins are those of `s` from now on, at no time missing; what is left of `from` is to be closed. */
 void steer_take_over(struct steer *s, struct steer *from);
+/*
+ * What a steering leaves to one of another process: its settings, what operators have set, descriptors.  Everything is
+ * borrowed from where it comes from.
+ */
+struct steer_estate {
+	unsigned slot_count;
+	bool is_active, can_migrate;
+	struct steer_config config;
+	uint32_t weights[STEER_MAX_SLOTS];
+	uint16_t drained_weights[STEER_MAX_SLOTS];	/* before steer_drain(), 0: none known */
+	int verdicts_fd;		/* -1: none, or of another layout: they begin anew */
+	int pin_lock_fd;		/* -1: nothing is pinned */
+	const char *pin_dir, *pin_error, *why;	/* NULL: none */
+	uint64_t past_runs;
+	unsigned address_count;
+	struct steer_estate_address {
+		int socks_fd, prog_fd;	/* -1: the id is free */
+	} addresses[STEER_ESTATE_MAX];
+};
+
+/* 0, or -E2BIG: too many addresses. */
+int steer_describe(const struct steer *s, struct steer_estate *ret_estate);
+/*
+ * In the other process: a steering that steers nothing by itself and that steer_resize() and steer_take_over() can follow.
+ * Takes the descriptors over, also on failure; closing it removes no pin.  0 or -ENOMEM.
+ */
+int steer_restore(const struct steer_estate *estate, struct steer **ret_steer);
+
 /* Writes those settings that differ between the two, and leaves alone what an operator has changed. */
 void steer_change(struct steer *s, const struct steer_options *before, const struct steer_options *now);
 

@@ -9,6 +9,12 @@
 
 struct steer_bpf;
 
+/* A steered listen address; free while socks_fd is negative. */
+struct steer_address {
+	struct steer_bpf *skel;		/* owns both; NULL: loaded by another process, and the descriptors are ours */
+	int socks_fd, prog_fd;
+};
+
 enum steer_map { STEER_MAP_SLOTS, STEER_MAP_CONFIG, STEER_MAP_WEIGHTS, STEER_MAP_VERDICTS, STEER_MAP_COUNT };
 
 #define STEER_DEFAULT_BUCKET_NS 500000000ull
@@ -29,7 +35,7 @@ struct steer {
 	size_t slots_size, config_size, weights_size;
 
 	int map_fds[STEER_MAP_COUNT];	/* -1: inactive or disowned */
-	struct steer_bpf **addresses;	/* by id; NULL: free */
+	struct steer_address *addresses;	/* by id */
 	unsigned address_count;
 	uint64_t past_runs;		/* of programs that are gone */
 
@@ -53,8 +59,8 @@ int steer_copy_addresses(struct steer *s, const struct steer *from);
 void steer_unload(struct steer *s);
 /* Pins the program and the array of every address. */
 void steer_pin_addresses(struct steer *s);
-/* The program that was loaded, of the two in the skeleton. */
-int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel);
+/* Harmless on a free one. */
+void steer_close_address(struct steer_address *a);
 
 /* steer_pin.c: nothing to do when pin_dir is NULL; the reason of a refusal is left in s->pin_error. */
 void steer_pin_open(struct steer *s, const char *dir);

@@ -45,9 +45,15 @@ static struct bpf_program *loaded(const struct steer_bpf *skel, bool is_old)
 	return is_old ? skel->progs.steer_old : skel->progs.steer;
 }
 
-int steer_prog_fd(const struct steer *s, const struct steer_bpf *skel)
+void steer_close_address(struct steer_address *a)
 {
-	return bpf_program__fd(loaded(skel, s->is_old));
+	if (a->skel)
+		steer_bpf__destroy(a->skel);
+	else if (a->socks_fd >= 0)
+		close(a->socks_fd);
+	if (!a->skel && a->prog_fd >= 0)
+		close(a->prog_fd);
+	*a = (struct steer_address){ NULL, -1, -1 };
 }
 
 /*
@@ -65,7 +71,7 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 		if (r)
 			return r;
 	}
-	if (s->map_fds[0] < 0) {
+	if (s->map_fds[STEER_MAP_SLOTS] < 0) {
 		bpf_map__set_max_entries(skel->maps.steer_slots, s->slot_count);
 		bpf_map__set_max_entries(skel->maps.steer_weights, s->slot_count);
 	}
@@ -120,6 +126,19 @@ static void explain(struct steer *s, int r)
 			 text);
 }
 
+static int load_address(const struct steer *s, int socks_fd, struct steer_address *ret)
+{
+	int r;
+
+	*ret = (struct steer_address){ NULL, -1, -1 };
+	r = load_one(s, s->can_migrate, socks_fd, &ret->skel);
+	if (r)
+		return r;
+	ret->socks_fd = bpf_map__fd(ret->skel->maps.steer_socks);
+	ret->prog_fd = bpf_program__fd(loaded(ret->skel, s->is_old));
+	return 0;
+}
+
 int steer_load(struct steer *s)
 {
 	struct steer_bpf *skel = NULL;
@@ -154,7 +173,7 @@ int steer_load(struct steer *s)
 void steer_unload(struct steer *s)
 {
 	for (unsigned id = 0; id < s->address_count; id++)
-		steer_bpf__destroy(s->addresses[id]);
+		steer_close_address(&s->addresses[id]);
 	free(s->addresses);
 	s->addresses = NULL;
 	s->address_count = 0;
@@ -167,10 +186,10 @@ void steer_unload(struct steer *s)
 
 static int free_id(struct steer *s, unsigned *ret_id)
 {
-	struct steer_bpf **grown;
+	struct steer_address *grown;
 
 	for (unsigned id = 0; id < s->address_count; id++) {
-		if (!s->addresses[id]) {
+		if (s->addresses[id].socks_fd < 0) {
 			*ret_id = id;
 			return 0;
 		}
@@ -179,30 +198,28 @@ static int free_id(struct steer *s, unsigned *ret_id)
 	if (!grown)
 		return -ENOMEM;
 	s->addresses = grown;
-	grown[s->address_count] = NULL;
+	grown[s->address_count] = (struct steer_address){ NULL, -1, -1 };
 	*ret_id = s->address_count++;
 	return 0;
 }
 
 /* The array first: the program must not run before there is something to choose.  Those before `from` are in it. */
-static int attach(const struct steer *s, struct steer_bpf *skel, const int *fds, unsigned from)
+static int attach(const struct steer *s, const struct steer_address *a, const int *fds, unsigned from)
 {
-	int socks = bpf_map__fd(skel->maps.steer_socks), prog = steer_prog_fd(s, skel);
-
 	for (__u32 slot = from; slot < s->slot_count; slot++) {
 		__u64 value = (__u64)fds[slot];
 
-		if (bpf_map_update_elem(socks, &slot, &value, BPF_ANY))
+		if (bpf_map_update_elem(a->socks_fd, &slot, &value, BPF_ANY))
 			return -errno;
 	}
-	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &prog, sizeof(prog)))
+	if (setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &a->prog_fd, sizeof(a->prog_fd)))
 		return -errno;
 	return 0;
 }
 
 int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 {
-	struct steer_bpf *skel;
+	struct steer_address a;
 	unsigned id;
 	int r;
 
@@ -212,16 +229,16 @@ int steer_add_address(struct steer *s, const int *fds, unsigned *ret_id)
 	r = free_id(s, &id);
 	if (r)
 		return r;
-	r = load_one(s, s->can_migrate, -1, &skel);
+	r = load_address(s, -1, &a);
 	if (r)
 		return r;
-	r = attach(s, skel, fds, 0);
+	r = attach(s, &a, fds, 0);
 	if (r) {
-		steer_bpf__destroy(skel);
+		steer_close_address(&a);
 		return r;
 	}
-	s->addresses[id] = skel;
-	steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+	s->addresses[id] = a;
+	steer_pin_address(s, id, a.socks_fd, a.prog_fd);
 	*ret_id = id;
 	return 0;
 }
@@ -231,11 +248,13 @@ int steer_copy_addresses(struct steer *s, const struct steer *from)
 	s->addresses = calloc(from->address_count + 1, sizeof(*s->addresses));
 	if (!s->addresses)
 		return -ENOMEM;
-	s->address_count = from->address_count;
-	for (unsigned id = 0; id < from->address_count; id++) {
-		const struct steer_bpf *skel = from->addresses[id];
-		int r = skel ? load_one(s, s->can_migrate, bpf_map__fd(skel->maps.steer_socks), &s->addresses[id]) : 0;
+	for (; s->address_count < from->address_count; s->address_count++) {
+		struct steer_address *a = &s->addresses[s->address_count];
+		int socks_fd = from->addresses[s->address_count].socks_fd, r = 0;
 
+		*a = (struct steer_address){ NULL, -1, -1 };
+		if (socks_fd >= 0)
+			r = load_address(s, socks_fd, a);
 		if (r)
 			return r;
 	}
@@ -245,10 +264,10 @@ int steer_copy_addresses(struct steer *s, const struct steer *from)
 void steer_pin_addresses(struct steer *s)
 {
 	for (unsigned id = 0; id < s->address_count; id++) {
-		const struct steer_bpf *skel = s->addresses[id];
+		const struct steer_address *a = &s->addresses[id];
 
-		if (skel)
-			steer_pin_address(s, id, bpf_map__fd(skel->maps.steer_socks), steer_prog_fd(s, skel));
+		if (a->socks_fd >= 0)
+			steer_pin_address(s, id, a->socks_fd, a->prog_fd);
 	}
 }
 
@@ -256,25 +275,40 @@ int steer_take_address(struct steer *s, unsigned id, const int *fds, unsigned ol
 {
 	if (!s->is_active)
 		return 0;
-	if (id >= s->address_count || !s->addresses[id])
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
 		return -ENOENT;
-	return attach(s, s->addresses[id], fds, old_count);
+	return attach(s, &s->addresses[id], fds, old_count);
+}
+
+int steer_take_back(struct steer *s, unsigned id, const int *fds)
+{
+	if (!s->is_active)
+		return 0;
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
+		return -ENOENT;
+	for (__u32 slot = 0; slot < s->slot_count; slot++) {
+		__u64 value = (__u64)fds[slot];
+
+		/* EBUSY: it is where it was. */
+		if (bpf_map_update_elem(s->addresses[id].socks_fd, &slot, &value, BPF_ANY) && errno != EBUSY)
+			return -errno;
+	}
+	return attach(s, &s->addresses[id], fds, s->slot_count);
 }
 
 void steer_remove_address(struct steer *s, unsigned id)
 {
-	struct steer_bpf *skel;
+	struct steer_address *a;
 
-	if (id >= s->address_count || !s->addresses[id])
+	if (id >= s->address_count || s->addresses[id].socks_fd < 0)
 		return;
-	skel = s->addresses[id];
+	a = &s->addresses[id];
 	/* The group keeps its program, and that its array, for as long as a socket lives. */
 	for (__u32 slot = 0; slot < s->slot_count; slot++)
-		(void)bpf_map_delete_elem(bpf_map__fd(skel->maps.steer_socks), &slot);
-	s->past_runs += steer_runs_of(steer_prog_fd(s, skel));
+		(void)bpf_map_delete_elem(a->socks_fd, &slot);
+	s->past_runs += steer_runs_of(a->prog_fd);
 	steer_unpin_address(s, id);
-	steer_bpf__destroy(skel);
-	s->addresses[id] = NULL;
+	steer_close_address(a);
 }
 
 int steer_read_verdicts(const struct steer *s, struct steer_verdicts *ret_verdicts)

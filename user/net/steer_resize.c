@@ -34,9 +34,12 @@ static int load(struct steer *s, const struct steer *from)
 {
 	int r;
 
-	s->map_fds[STEER_MAP_VERDICTS] = fcntl(from->map_fds[STEER_MAP_VERDICTS], F_DUPFD_CLOEXEC, 3);
-	if (s->map_fds[STEER_MAP_VERDICTS] < 0)
-		return -errno;
+	/* None, where another process made them with another layout. */
+	if (from->map_fds[STEER_MAP_VERDICTS] >= 0) {
+		s->map_fds[STEER_MAP_VERDICTS] = fcntl(from->map_fds[STEER_MAP_VERDICTS], F_DUPFD_CLOEXEC, 3);
+		if (s->map_fds[STEER_MAP_VERDICTS] < 0)
+			return -errno;
+	}
 	r = steer_load(s);
 	if (r == 0)
 		r = steer_copy_addresses(s, from);
@@ -74,6 +77,11 @@ int steer_resize(const struct steer *from, unsigned slot_count, struct steer **r
 	return 0;
 }
 
+void steer_pin_again(struct steer *s)
+{
+	steer_pin_anew(s);
+}
+
 void steer_take_over(struct steer *s, struct steer *from)
 {
 	uint64_t runs;
@@ -81,7 +89,8 @@ void steer_take_over(struct steer *s, struct steer *from)
 	/* Their counts end with the programs; what they ran is in the verdicts for ever. */
 	if (steer_read_runs(from, &runs) == 0)
 		s->past_runs = runs;
-	s->owner = from->owner;
+	s->owner = getpid();
+	s->config->owner_pid = (uint32_t)s->owner;
 	s->pin_dir = from->pin_dir;
 	s->pin_lock_fd = from->pin_lock_fd;
 	memcpy(s->pin_error, from->pin_error, sizeof(s->pin_error));

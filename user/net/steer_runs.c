@@ -29,13 +29,12 @@ int steer_read_runs(const struct steer *s, uint64_t *ret_runs)
 {
 	*ret_runs = s->past_runs;
 	for (unsigned id = 0; id < s->address_count; id++) {
-		uint64_t runs;
-		int err = s->addresses[id] ? read_runs(steer_prog_fd(s, s->addresses[id]), &runs) : 0;
+		uint64_t runs = 0;
+		int err = s->addresses[id].socks_fd >= 0 ? read_runs(s->addresses[id].prog_fd, &runs) : 0;
 
 		if (err)
 			return err;
-		if (s->addresses[id])
-			*ret_runs += runs;
+		*ret_runs += runs;
 	}
 	return 0;
 }

@@ -154,6 +154,36 @@ int unix_listen(struct unix_listener *l, const char *path, int backlog, const ch
 	return err;
 }
 
+int unix_adopt(struct unix_listener *l, int fd, const char *path, int backlog)
+{
+	struct sockaddr_un addr;
+	struct stat st;
+	int err;
+
+	memset(l, 0, sizeof(*l));
+	l->fd = -1;
+	err = fill_addr(&addr, path);
+	if (err)
+		return err;
+	if (listen(fd, backlog) < 0)
+		return -errno;
+	/* A file that somebody has replaced or removed is nothing of ours to remove; who has the socket is served. */
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+		l->dev = st.st_dev;
+		l->ino = st.st_ino;
+		memcpy(l->path, addr.sun_path, sizeof(l->path));
+	}
+	l->fd = fd;
+	return 0;
+}
+
+void unix_leave(struct unix_listener *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
+}
+
 void unix_unlisten(struct unix_listener *l)
 {
 	struct stat st;

@@ -25,6 +25,13 @@ struct unix_listener {
  * *ret_step, when the result is negative, names the call that failed ("bind").  l->fd is then -1.
  */
 int unix_listen(struct unix_listener *l, const char *path, int backlog, const char **ret_step);
+/*
+ * Another process's listening socket, received from it: `fd` becomes the listener's.  From here on clients see this process
+ * as their peer (SO_PEERCRED is that of who called listen(2) last).  0 or -errno; then the descriptor is still the caller's.
+ */
+int unix_adopt(struct unix_listener *l, int fd, const char *path, int backlog);
+/* Closes and leaves the file, which is another process's now. */
+void unix_leave(struct unix_listener *l);
 /* Closes, and removes the file unless another server's has taken its place.  Harmless when never opened (fd -1). */
 void unix_unlisten(struct unix_listener *l);
 

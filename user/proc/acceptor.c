@@ -52,12 +52,18 @@ static bool is_of_connection(int err)
 	}
 }
 
+static void note_error(struct acceptor *a, int err)
+{
+	a->stats->accept_errors++;
+	a->error = err;
+}
+
 static void take(struct acceptor *a, int fd, const union sock_addr *peer, bool has_proxy_header)
 {
 	a->stats->accepted++;
 	steer_accepted(a->steer, a->slot, a->loop->now_ns);
 	if (server_add(a->server, fd, peer, has_proxy_header) < 0) {
-		a->stats->accept_errors++;
+		note_error(a, -ENOMEM);
 		a->stats->closed[CLOSE_MEMORY]++;
 		steer_closed(a->slot);
 	}
@@ -78,14 +84,14 @@ static bool accept_batch(struct acceptor *a, const struct acceptor_socket *s)
 		if (fd >= 0) {
 			take(a, fd, &peer, s->has_proxy_header);
 		} else if (is_starvation(fd)) {
-			a->stats->accept_errors++;
+			note_error(a, fd);
 			pause_accepting(a, true);
 			return false;
 		} else if (fd == -EAGAIN || fd == -EINVAL || fd == -EBADF) {
 			return false;
 		} else if (!is_of_connection(fd)) {
 			/* A security module, say, that refuses before it takes one off the queue: trying on would spin. */
-			a->stats->accept_errors++;
+			note_error(a, fd);
 			pause_accepting(a, false);
 			return false;
 		}

@@ -40,6 +40,7 @@ struct acceptor {
 	bool is_paused;
 	bool is_stopped;
 	bool is_starved;		/* the pause came from a lack of descriptors or memory */
+	int error;			/* -errno of the accept that failed last; 0: none has */
 };
 
 /* `sources`: this slot's socket of each listen address; the descriptors stay the caller's.  0 or -errno. */

@@ -33,6 +33,8 @@ const struct cli_command cli_commands[] = {
 	 OPTIONS_FIND | OPTION_JSON, 0, 3, cli_do_upstream},
 	{"reload", "", "read the configuration anew, wait until it serves",
 	 OPTIONS_FIND | OPTION_JSON | OPTION_TIMEOUT, 0, 0, cli_do_reload},
+	{"upgrade", "", "start another program in its place, wait until it serves",
+	 OPTIONS_FIND | OPTION_BINARY | OPTION_JSON | OPTION_TIMEOUT, 0, 0, cli_do_upgrade},
 	{"stop", "", "stop a server, wait until it has gone",
 	 OPTIONS_FIND | OPTION_TIMEOUT | OPTION_NOW, 0, 0, cli_do_stop},
 	{"reopen", "", "open the access log anew", OPTIONS_FIND, 0, 0, cli_do_reopen},

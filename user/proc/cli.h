@@ -23,7 +23,7 @@ struct cli_env {
 	FILE *out, *err;
 	bool is_root;
 	/* Serves until stopped; returns an exit status. */
-	int (*serve)(const struct config *config);
+	int (*serve)(struct config *config);
 };
 
 /* argv[0] is the program's name; the array is reordered.  Returns an exit status. */

@@ -24,6 +24,7 @@ enum cli_option_id {
 	OPTION_NOW = 1 << 7,
 	OPTION_HELP = 1 << 8,
 	OPTION_VERSION = 1 << 9,
+	OPTION_BINARY = 1 << 10,
 	OPTION_SCENARIO = 1 << 20,
 	OPTION_PLOT = 1 << 21,
 	OPTION_ONCE = 1 << 22,
@@ -39,6 +40,7 @@ struct cli {
 	const char *name;		/* of the command, for messages; NULL before it is known */
 	const char *config;		/* -c; NULL: not given */
 	const char *control, *listen;
+	const char *binary;		/* NULL: not given */
 	const char *scenario, *plot;	/* of sim; NULL: not given */
 	unsigned workers;		/* 0: not given */
 	uint64_t timeout_ms;		/* 0: not given */
@@ -116,6 +118,11 @@ int cli_do_top(struct cli *cli);
 
 /* cli_reload.c */
 int cli_do_reload(struct cli *cli);
+/* What a reload or an upgrade reports, but for its first line. */
+void cli_print_changes(FILE *out, const json_t *report);
+
+/* cli_upgrade.c */
+int cli_do_upgrade(struct cli *cli);
 
 /* cli_load.c */
 int cli_do_load(struct cli *cli);

@@ -32,6 +32,7 @@ static const struct option_spec {
 	{OPTION_PLOT, 0, "plot", "FILE", "write a chart (SVG) too"},
 	{OPTION_ONCE, 0, "once", NULL, "print it once as plain lines"},
 	{OPTION_INTERVAL, 0, "interval", "TIME", "between two looks (default: 1s)"},
+	{OPTION_BINARY, 0, "binary", "PATH", "another program than the one that runs"},
 	{OPTION_HELP, 'h', "help", NULL, "print this help"},
 	{OPTION_VERSION, 'V', "version", NULL, "print the version"},
 };
@@ -144,6 +145,9 @@ static int take(struct cli *cli, const struct option_spec *spec, const char *val
 		return CLI_OK;
 	case OPTION_PLOT:
 		cli->plot = value;
+		return CLI_OK;
+	case OPTION_BINARY:
+		cli->binary = value;
 		return CLI_OK;
 	case OPTION_WORKERS:
 		return take_workers(cli, value);

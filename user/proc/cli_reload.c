@@ -35,16 +35,13 @@ static void print_addresses(FILE *out, const json_t *listen, const char *name)
 		fprintf(out, "  %-10s %s %s\n", "listen", json_string_value(address), name);
 }
 
-static void print_report(FILE *out, const json_t *report)
+void cli_print_changes(FILE *out, const json_t *report)
 {
 	const json_t *listen = json_object_get(report, "listen");
 	const json_t *draining = json_object_get(report, "draining"), *warning;
 	uint64_t moved = number_at(report, "moved"), workers = number_at(draining, "workers");
-	const char *config = json_string_value(json_object_get(report, "config"));
 	size_t i;
 
-	fprintf(out, "%s: generation %" PRIu64 " serves after %.0f ms\n", config ? config : "?",
-		number_at(report, "generation"), json_number_value(json_object_get(report, "took_ms")));
 	print_addresses(out, listen, "added");
 	print_addresses(out, listen, "removed");
 	print_pair(out, report, "workers");
@@ -59,6 +56,15 @@ static void print_report(FILE *out, const json_t *report)
 		fputs("none is left with old workers\n", out);
 	json_array_foreach(json_object_get(report, "warnings"), i, warning)
 		fprintf(out, "  warning: %s\n", json_string_value(warning));
+}
+
+static void print_report(FILE *out, const json_t *report)
+{
+	const char *config = json_string_value(json_object_get(report, "config"));
+
+	fprintf(out, "%s: generation %" PRIu64 " serves after %.0f ms\n", config ? config : "?",
+		number_at(report, "generation"), json_number_value(json_object_get(report, "took_ms")));
+	cli_print_changes(out, report);
 }
 
 int cli_do_reload(struct cli *cli)

@@ -187,6 +187,7 @@ struct config_limits {
 
 struct config_timeouts {		/* ms */
 	uint64_t header, body, keepalive, write, linger, drain;
+	uint64_t close_spread;		/* 0 = half of drain */
 };
 
 enum log_format { LOG_FORMAT_COMBINED, LOG_FORMAT_JSON };

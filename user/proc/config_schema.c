@@ -253,6 +253,7 @@ static const struct config_key timeouts_keys[] = {
 	{"write", DURATION(config, timeouts.write, CONFIG_MS, 10, DAY_MS, NULL, "30s")},
 	{"linger", DURATION(config, timeouts.linger, CONFIG_MS, 10, 60000, NULL, "2s")},
 	{"drain", DURATION(config, timeouts.drain, CONFIG_MS, 10, DAY_MS, "off", "30s")},
+	{"close_spread", DURATION(config, timeouts.close_spread, CONFIG_MS, 10, DAY_MS, "auto", "auto")},
 };
 
 static const struct config_key limits_keys[] = {

@@ -31,6 +31,14 @@ static void refuse_client(struct ctl *c, int fd, const char *line)
 	close(fd);
 }
 
+static void start_request(struct ctl *c, int fd, const char *text, size_t len)
+{
+	if (ctl_request_start(c, fd, text, len) < 0)
+		c->stats.refused++;
+	else
+		c->stats.accepted++;
+}
+
 static void add_client(struct ctl *c, int fd)
 {
 	if (!is_allowed(fd)) {
@@ -41,10 +49,7 @@ static void add_client(struct ctl *c, int fd)
 		refuse_client(c, fd, "{\"ok\":false,\"error\":\"too many clients at once\"}\n");
 		return;
 	}
-	if (ctl_request_start(c, fd) < 0)
-		c->stats.refused++;
-	else
-		c->stats.accepted++;
+	start_request(c, fd, NULL, 0);
 }
 
 static void accept_clients(struct ctl *c)
@@ -88,29 +93,39 @@ static void describe(int err, const char *path, const char *step, char error[CTL
 			 step, strerror(-err));
 }
 
-int ctl_open(struct loop *loop, const struct ctl_options *opt, struct ctl **ret_ctl,
-	     char error[CTL_ERROR_TEXT])
+static struct ctl *new_ctl(struct loop *loop, const struct ctl_options *opt)
 {
 	struct ctl *c = calloc(1, sizeof(*c));
-	const char *step = "calloc";
-	int err = -ENOMEM;
 
 	if (!c)
-		goto out;
+		return NULL;
 	c->loop = loop;
 	c->opt = *opt;
 	c->opt.client_max = opt->client_max ? opt->client_max : CTL_CLIENT_MAX;
 	c->opt.timeout_ms = opt->timeout_ms ? opt->timeout_ms : CTL_TIMEOUT_MS;
+	c->listener.fd = -1;
 	list_init(&c->requests);
 	timer_init(&c->retry, on_accept_retry);
 	job_init(&c->free_job, on_free_ctl);
-	err = unix_listen(&c->listener, opt->path, CTL_BACKLOG, &step);
-	if (err)
-		goto out;
+	return c;
+}
+
+static int start(struct ctl *c, const char **step)
+{
 	io_init(&c->io, c->listener.fd, on_connection);
-	step = "epoll_ctl";
-	err = loop_add(loop, &c->io, EPOLLIN, false);
-out:
+	*step = "epoll_ctl";
+	return loop_add(c->loop, &c->io, EPOLLIN, false);
+}
+
+int ctl_open(struct loop *loop, const struct ctl_options *opt, struct ctl **ret_ctl,
+	     char error[CTL_ERROR_TEXT])
+{
+	struct ctl *c = new_ctl(loop, opt);
+	const char *step = "calloc";
+	int err = c ? unix_listen(&c->listener, opt->path, CTL_BACKLOG, &step) : -ENOMEM;
+
+	if (!err)
+		err = start(c, &step);
 	if (err) {
 		describe(err, opt->path, step, error);
 		if (c)
@@ -120,6 +135,50 @@ out:
 	}
 	*ret_ctl = c;
 	return 0;
+}
+
+int ctl_adopt(struct loop *loop, const struct ctl_options *opt, int fd, struct ctl **ret_ctl,
+	      char error[CTL_ERROR_TEXT])
+{
+	struct ctl *c = new_ctl(loop, opt);
+	const char *step = "listen";
+	int err = c ? unix_adopt(&c->listener, fd, opt->path, CTL_BACKLOG) : -ENOMEM;
+
+	if (!err)
+		err = start(c, &step);
+	if (err) {
+		describe(err, opt->path, step, error);
+		free(c);
+		return err;
+	}
+	*ret_ctl = c;
+	return 0;
+}
+
+void ctl_leave(struct ctl *c, int (*send)(void *ctx, int fd, const char *text, size_t len), void *ctx)
+{
+	loop_timer_stop(c->loop, &c->retry);
+	loop_remove(c->loop, &c->io);
+	unix_leave(&c->listener);
+	list_for_each_safe (node, tmp, &c->requests) {
+		struct ctl_request *rq = container_of(node, struct ctl_request, node);
+
+		if (rq->state != REQUEST_READING)
+			continue;
+		/* One that cannot go sees the end of its connection, as when a server stops. */
+		send(ctx, rq->io.fd, rq->line, rq->line_len);
+		ctl_request_finish(rq);
+	}
+}
+
+void ctl_take(struct ctl *c, int fd, const char *text, size_t len)
+{
+	start_request(c, fd, text, len);
+}
+
+int ctl_fd(const struct ctl *c)
+{
+	return c->listener.fd;
 }
 
 void ctl_close(struct ctl *c)
@@ -142,7 +201,7 @@ void ctl_abandon(struct ctl *c)
 		return;
 	/* loop_remove() would take them out of the epoll instance that is shared with the parent.
 	 */
-	close(c->listener.fd);
+	unix_leave(&c->listener);
 	list_for_each (node, &c->requests) {
 		struct ctl_request *rq = container_of(node, struct ctl_request, node);
 

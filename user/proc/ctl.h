@@ -46,6 +46,21 @@ struct ctl_stats {
 int ctl_open(struct loop *loop, const struct ctl_options *opt, struct ctl **ret_ctl,
 	     char error[CTL_ERROR_TEXT]);
 /*
+ * The same on the listening socket of the master before this one, which becomes the ctl's unless this fails.  Clients that
+ * have connected meanwhile wait in its queue.
+ */
+int ctl_adopt(struct loop *loop, const struct ctl_options *opt, int fd, struct ctl **ret_ctl,
+	      char error[CTL_ERROR_TEXT]);
+/*
+ * Accepts no more: another process does.  Who has asked is answered as ever; whoever is still asking goes there too, by
+ * `send` (0 or -errno), with what was read of the question.  ctl_close() leaves the file.
+ */
+void ctl_leave(struct ctl *c, int (*send)(void *ctx, int fd, const char *text, size_t len), void *ctx);
+/* The other side of it.  The descriptor becomes the ctl's. */
+void ctl_take(struct ctl *c, int fd, const char *text, size_t len);
+/* To be passed on; stays the ctl's. */
+int ctl_fd(const struct ctl *c);
+/*
  * Ends every connection and removes the socket file.  Requests not answered yet become invalid.  Call it as the last
  * thing before the exit: whoever waits for the end of `stop` sees it here.  NULL is allowed.
  */

@@ -38,8 +38,8 @@ struct ctl {
 	struct ctl_stats stats;
 };
 
-/* Takes the descriptor over, closes it also on failure.  0 or -errno. */
-int ctl_request_start(struct ctl *c, int fd);
+/* Takes the descriptor over, closes it also on failure.  `text`: what was read of it already.  0 or -errno. */
+int ctl_request_start(struct ctl *c, int fd, const char *text, size_t len);
 /* The one place where a request ends; the memory goes at the end of the turn. */
 void ctl_request_finish(struct ctl_request *rq);
 

@@ -291,15 +291,21 @@ static void on_timeout(struct timer *t)
 			(unsigned long long)rq->ctl->opt.timeout_ms);
 }
 
-int ctl_request_start(struct ctl *c, int fd)
+int ctl_request_start(struct ctl *c, int fd, const char *text, size_t len)
 {
 	struct ctl_request *rq = calloc(1, sizeof(*rq));
 	int err;
 
-	if (!rq) {
+	if (rq && len)
+		rq->line = malloc(len);
+	if (!rq || (len && !rq->line)) {
+		free(rq);
 		close(fd);
 		return -ENOMEM;
 	}
+	if (len)
+		memcpy(rq->line, text, len);
+	rq->line_len = rq->line_room = len;
 	rq->ctl = c;
 	io_init(&rq->io, fd, on_client_ready);
 	timer_init(&rq->timer, on_timeout);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -56,14 +55,14 @@ static int open_first_steer(struct generation *g)
 	return 0;
 }
 
-/* The same maps, unless their size changes. */
+/* The same maps, unless their size changes or another program made them: this one may know other layouts. */
 static int open_steer(struct generation *g, const struct generation *before)
 {
 	int err = 0;
 
 	if (!before)
 		err = open_first_steer(g);
-	else if (before->worker_count == g->worker_count)
+	else if (before->worker_count == g->worker_count && !before->elder)
 		g->steer = before->steer;
 	else
 		err = steer_resize(before->steer, g->worker_count, &g->steer);
@@ -89,23 +88,20 @@ static void release_steer(struct generation *g, const struct generation *heir)
 
 static int open_stats(struct generation *g)
 {
-	size_t size = g->worker_count * sizeof(*g->stats);
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int err = shm_new(&g->stats_memory, "sluice-stats", g->worker_count * sizeof(*g->stats));
 
-	if (memory == MAP_FAILED) {
-		int err = -errno;
-
+	if (err)
 		log_error("cannot map the statistics: %s", strerror(-err));
-		return err;
-	}
-	g->stats = memory;
-	return 0;
+	g->stats = g->stats_memory.at;
+	return err;
 }
 
 static int open_inboxes(struct generation *g, const struct generation *before)
 {
-	int err = before ? inboxes_take_over(&g->inboxes, &before->inboxes, g->worker_count)
-			 : inboxes_open(&g->inboxes, g->worker_count);
+	/* None: those of an earlier master, with parcels of another layout. */
+	int err = before && before->inboxes.count
+			  ? inboxes_take_over(&g->inboxes, &before->inboxes, g->worker_count)
+			  : inboxes_open(&g->inboxes, g->worker_count);
 
 	if (err)
 		log_error("cannot open the workers' inboxes: %s", strerror(-err));
@@ -201,10 +197,42 @@ static int open_all(struct generation *g, const struct generation *before)
 	return err;
 }
 
+static struct generation *new_generation(struct master *m)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->master = m;
+	g->log_fd = -1;
+	g->stats_memory = g->foreign_stats = (struct shm)SHM_NONE;
+	list_init(&g->node);
+	timer_init(&g->kill_timer, on_kill_timer);
+	return g;
+}
+
+struct generation *generation_new_foreign(struct master *m, struct elder *elder)
+{
+	struct generation *g = new_generation(m);
+
+	if (!g)
+		return NULL;
+	g->own_config = config_new();
+	if (!g->own_config) {
+		free(g);
+		return NULL;
+	}
+	g->config = g->own_config;
+	g->elder = elder;
+	g->state = GENERATION_LEAVING;
+	list_push_back(&m->generations, &g->node);
+	return g;
+}
+
 int generation_new(struct master *m, const struct config *config, struct config *own, const struct generation *before,
 		   struct generation **ret_generation)
 {
-	struct generation *g = calloc(1, sizeof(*g));
+	struct generation *g = new_generation(m);
 	int err;
 
 	*ret_generation = NULL;
@@ -212,12 +240,8 @@ int generation_new(struct master *m, const struct config *config, struct config 
 		log_error("no memory for another generation");
 		return -ENOMEM;
 	}
-	g->master = m;
 	g->config = config;
-	g->log_fd = -1;
 	g->number = m->last_number + 1;
-	list_init(&g->node);
-	timer_init(&g->kill_timer, on_kill_timer);
 	cpus_detect(&g->cpus);
 	g->worker_count = MIN(config->workers ? config->workers : g->cpus.usable, (unsigned)STEER_MAX_SLOTS);
 	for (unsigned i = 0; i < g->worker_count; i++)
@@ -255,8 +279,9 @@ void generation_free(struct generation *g)
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);
-	if (g->stats)
-		munmap(g->stats, g->worker_count * sizeof(*g->stats));
+	shm_free(&g->stats_memory);
+	shm_free(&g->foreign_stats);
+	json_decref(g->foreign_layout);
 	if (g->log_fd >= 0)
 		close(g->log_fd);
 	free(g->endpoint_from);

@@ -13,6 +13,8 @@
 #ifndef SLUICE_PROC_GENERATION_H
 #define SLUICE_PROC_GENERATION_H
 
+#include <jansson.h>
+
 #include "app/upstream_table.h"
 #include "net/limit_table.h"
 #include "net/listener.h"
@@ -27,6 +29,7 @@
 
 struct master;
 struct store_share;
+struct elder;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAVING, GENERATION_FAILED };
 
@@ -35,6 +38,7 @@ enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAV
 struct generation {
 	struct list node;		/* of master.generations, the oldest first */
 	struct master *master;
+	struct elder *elder;		/* its processes are those of an earlier master, which is not gone yet; else NULL */
 	uint32_t number;		/* from 1 */
 	enum generation_state state;
 	const struct config *config;
@@ -44,7 +48,10 @@ struct generation {
 	int log_fd;			/* access log, -1: none */
 	struct runtime *runtime;
 	struct sandbox sandbox;		/* of all its processes */
-	struct stats_block *stats;	/* shared memory, one for each slot */
+	struct stats_block *stats;	/* one for each slot, in stats_memory */
+	struct shm stats_memory;
+	struct shm foreign_stats;	/* of a program that lays them out otherwise: stats is a copy (elder_refresh_stats) */
+	json_t *foreign_layout;
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	struct limit_table limits;	/* of clients; may be lent by the generation before */
 	struct limit_rows limit_rows;
@@ -78,6 +85,8 @@ int generation_new(struct master *m, const struct config *config, struct config 
  * force, from which addresses that are gone are taken, or NULL.  Harmless twice.
  */
 void generation_release(struct generation *g, const struct generation *heir, struct steer *steer);
+/* An empty one that stands for one of another master (elder.h).  NULL without memory. */
+struct generation *generation_new_foreign(struct master *m, struct elder *elder);
 /* Every process must be gone. */
 void generation_free(struct generation *g);
 /* CPU of a slot: slots beyond the usable CPUs wrap around. */

@@ -27,7 +27,10 @@ static unsigned living(const struct master *m, bool is_helper)
 		count += is_helper ? supervisor_living(&g->monitor) + supervisor_living(&g->storers)
 				   : supervisor_living(&g->workers);
 	}
-	return count;
+	if (is_helper)
+		return count;
+	/* What lives under an earlier master counts as one, and so does one that was to follow and is not to any more. */
+	return count + !list_is_empty(&m->elders) + (m->upgrade.pid && m->state == MASTER_STOPPING);
 }
 
 static void stop_helpers(struct generation *g, int signal)
@@ -48,11 +51,25 @@ static void stop_all(struct master *m, bool is_helper, int signal)
 	}
 }
 
+/* Not in force yet, or no more: what there is to stop is not the server. */
+static void stop_early_or_late(struct master *m, bool is_hard)
+{
+	if (m->state == MASTER_FOLLOWING)
+		reload_cancel(&m->reload);
+	else
+		stop_all(m, false, is_hard ? SIGQUIT : SIGTERM);
+}
+
 void master_stop(struct master *m, bool is_hard)
 {
 	struct generation *g = m->current;
-	uint64_t limit_ms = is_hard ? 0 : g->config->timeouts.drain;
+	uint64_t limit_ms;
 
+	if (m->state == MASTER_FOLLOWING || m->state == MASTER_LEAVING) {
+		stop_early_or_late(m, is_hard);
+		return;
+	}
+	limit_ms = is_hard ? 0 : g->config->timeouts.drain;
 	if (m->state != MASTER_STOPPING) {
 		log_info("stopping%s", is_hard ? " at once" : ", connections have their time to end");
 		service_stopping(&m->service);
@@ -60,7 +77,9 @@ void master_stop(struct master *m, bool is_hard)
 		inherit_close(&m->inherited);
 	}
 	m->state = MASTER_STOPPING;
+	upgrade_cancel(&m->upgrade);
 	reload_cancel(&m->reload);
+	elder_stop_all(m, is_hard);
 	watch_close(&m->watch);
 	/* Before the signals: each worker then takes what waits at its socket and is the last to close it. */
 	for (unsigned i = 0; i < g->listener_count; i++)
@@ -77,6 +96,10 @@ static void on_kill_timer(struct timer *t)
 	log_warn(is_helper ? "helpers (the monitor, writers of stores) that did not end in time are killed"
 			   : "workers that did not end in time are killed");
 	stop_all(m, is_helper, SIGKILL);
+	upgrade_kill(&m->upgrade);
+	/* They have the same limits and keep them by themselves. */
+	elder_fini(m);
+	loop_again(&m->loop, &m->sweep);
 }
 
 /*
@@ -97,6 +120,41 @@ static void sweep_at_stop(struct master *m)
 	stop_all(m, true, SIGTERM);
 }
 
+static bool is_gone(const struct master *m, const struct generation *g)
+{
+	if (g->state != GENERATION_LEAVING && g->state != GENERATION_FAILED)
+		return false;
+	/* While another master is told what there is, all of it stays. */
+	if (m->upgrade.state == UPGRADE_STARTING || m->upgrade.state == UPGRADE_GOING)
+		return false;
+	/* Nobody is in force yet who could inherit its counts. */
+	if (m->state == MASTER_FOLLOWING && g->state == GENERATION_LEAVING)
+		return false;
+	return !supervisor_living(&g->workers) && !supervisor_living(&g->monitor) && !supervisor_living(&g->storers) &&
+	       g != m->reload.before && !g->elder;
+}
+
+/* With its last worker nobody has anything to write any more. */
+static void stop_idle_storers(struct generation *g)
+{
+	if ((g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED) && !supervisor_living(&g->workers) &&
+	    supervisor_living(&g->storers) && !g->storers.is_stopping)
+		supervisor_stop(&g->storers, SIGTERM);
+}
+
+static void bury(struct master *m, struct generation *g)
+{
+	/* After an upgrade all counts are kept elsewhere. */
+	if (g->state == GENERATION_LEAVING && m->state != MASTER_LEAVING) {
+		master_keep_stats(m, g);
+		generation_bequeath_counters(g, m->current);
+	}
+	if (g == m->current)
+		m->current = NULL;
+	log_debug("generation %u is gone", g->number);
+	generation_free(g);
+}
+
 /* Not at once: whoever says that the last process is gone still walks over the generation. */
 static void on_sweep(struct job *j)
 {
@@ -105,25 +163,16 @@ static void on_sweep(struct job *j)
 	list_for_each_safe(node, next, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
-		if (g->state != GENERATION_LEAVING && g->state != GENERATION_FAILED)
-			continue;
-		if (supervisor_living(&g->workers) || supervisor_living(&g->monitor) || g == m->reload.before)
-			continue;
-		/* Its last worker is gone: nobody has anything to write any more. */
-		if (supervisor_living(&g->storers)) {
-			if (!g->storers.is_stopping)
-				supervisor_stop(&g->storers, SIGTERM);
-			continue;
-		}
-		if (g->state == GENERATION_LEAVING) {
-			master_keep_stats(m, g);
-			generation_bequeath_counters(g, m->current);
-		}
-		log_debug("generation %u is gone", g->number);
-		generation_free(g);
+		stop_idle_storers(g);
+		if (is_gone(m, g))
+			bury(m, g);
 	}
 	if (m->state == MASTER_STOPPING)
 		sweep_at_stop(m);
+	else if (m->state == MASTER_FOLLOWING && m->exit_status && living(m, false) + living(m, true) == 1)
+		loop_stop(&m->loop);
+	else if (m->state == MASTER_LEAVING && list_is_empty(&m->generations) && m->upgrade.state == UPGRADE_OVER)
+		loop_stop(&m->loop);
 }
 
 static void reap_all(struct master *m)
@@ -135,6 +184,7 @@ static void reap_all(struct master *m)
 		supervisor_reap(&g->monitor);
 		supervisor_reap(&g->storers);
 	}
+	upgrade_reap(&m->upgrade);
 }
 
 static void on_signal(struct io *io, uint32_t events)
@@ -160,13 +210,16 @@ static void on_signal(struct io *io, uint32_t events)
 		case SIGHUP:
 			reload_ask(&m->reload, NULL);
 			break;
+		case SIGUSR2:
+			upgrade_ask(&m->upgrade, NULL, NULL, 0);
+			break;
 		}
 	}
 }
 
 static int open_signals(struct master *m)
 {
-	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP };
+	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP };
 	sigset_t set;
 	int fd;
 
@@ -229,6 +282,15 @@ void master_start_watch(struct master *m)
 		log_warn("stalled workers will not be noticed: %s", strerror(-err));
 }
 
+static int run(struct master *m)
+{
+	int err = loop_run(&m->loop);
+
+	if (err)
+		log_error("event loop: %s", strerror(-err));
+	return err;
+}
+
 static int serve(struct master *m)
 {
 	int err;
@@ -242,11 +304,25 @@ static int serve(struct master *m)
 		m->exit_status = 1;
 		master_stop(m, true);
 	}
-	loop_timer_start(&m->loop, &m->tick, TICK_MS);
-	err = loop_run(&m->loop);
+	master_start_tick(m);
+	return run(m);
+}
+
+/* In the place of another master: everything begins with its word. */
+static int follow(struct master *m, struct config *config)
+{
+	int err = elder_open(m, m->follow_fd, config);
+
 	if (err)
-		log_error("event loop: %s", strerror(-err));
-	return err;
+		return err;
+	/* Where it fails the loop ends with the last of the workers that have started. */
+	reload_follow(&m->reload, config);
+	return run(m);
+}
+
+void master_start_tick(struct master *m)
+{
+	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }
 
 static void answer_stop(struct master *m)
@@ -277,7 +353,17 @@ static bool is_moving(void *owner, uint64_t within_ns)
 	return m->state != MASTER_SERVING || !m->watch.slots || watch_is_moving(&m->watch, within_ns);
 }
 
-int master_run(const struct config *config)
+void master_follow(struct master *m)
+{
+	m->state = MASTER_SERVING;
+	service_start(&m->service, &m->loop, is_moving, m);
+	reload_hand_over(&m->reload);
+	/* The other one accepts no more once it has heard of it. */
+	master_open_ctl(m);
+	master_start_tick(m);
+}
+
+int master_run(struct config *config)
 {
 	static struct master master;	/* reachable for leak checkers, in the workers too */
 	struct master *m = &master;
@@ -285,11 +371,16 @@ int master_run(const struct config *config)
 
 	log_set_name("master");
 	log_set_level(config->log.level);
-	*m = (struct master){ .started_ns = clock_ns() };
+	*m = (struct master){
+		.started_ns = clock_ns(), .follow_fd = elder_find(), .ctl_fd = -1, .service.notify.fd = -1,
+		.owners_memory = SHM_NONE, .past_memory = SHM_NONE,
+	};
 	list_init(&m->generations);
 	list_init(&m->store_shares);
+	list_init(&m->elders);
 	job_init(&m->sweep, on_sweep);
 	reload_init(&m->reload, m);
+	upgrade_init(&m->upgrade, m);
 	timer_init(&m->tick, on_tick);
 	timer_init(&m->kill_timer, on_kill_timer);
 	/* Before anything else has its numbers of descriptors. */
@@ -302,12 +393,16 @@ int master_run(const struct config *config)
 		log_error("cannot start: %s", strerror(-err));
 		return 1;
 	}
-	service_start(&m->service, &m->loop, is_moving, m);
-	err = master_open(m, config);
-	if (!err) {
-		err = serve(m);
-		watch_close(&m->watch);
+	if (m->follow_fd >= 0) {
+		m->state = MASTER_FOLLOWING;
+		err = follow(m, config);
+	} else {
+		service_start(&m->service, &m->loop, is_moving, m);
+		err = master_open(m, config);
+		if (!err)
+			err = serve(m);
 	}
+	watch_close(&m->watch);
 	reload_fini(&m->reload);
 	loop_timer_stop(&m->loop, &m->tick);
 	loop_timer_stop(&m->loop, &m->kill_timer);
@@ -315,11 +410,12 @@ int master_run(const struct config *config)
 	if (!err)
 		answer_stop(m);
 	master_close(m);
+	upgrade_fini(&m->upgrade);
 	service_stop(&m->service);
 	loop_remove(&m->loop, &m->signals);
 	close(m->signals.fd);
 	loop_fini(&m->loop);
 	if (!err && m->exit_status == 0)
-		log_info("stopped");
+		log_info(m->state == MASTER_LEAVING ? "ended: another master serves" : "stopped");
 	return err ? 1 : m->exit_status;
 }

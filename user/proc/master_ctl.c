@@ -15,6 +15,8 @@ static const char *state_name(enum master_state state)
 		[MASTER_STARTING] = "starting",
 		[MASTER_SERVING] = "running",
 		[MASTER_STOPPING] = "stopping",
+		[MASTER_FOLLOWING] = "starting",
+		[MASTER_LEAVING] = "leaving",
 	};
 
 	return names[state];
@@ -29,10 +31,10 @@ static unsigned list_draining(struct master *m, struct status_draining *out, uns
 		const struct generation *g = container_of(node, struct generation, node);
 
 		for (unsigned i = 0; g->state == GENERATION_LEAVING && i < g->worker_count && count < room; i++)
-			if (g->workers.workers[i].pid)
+			if (g->stats[i].pid)
 				out[count++] = (struct status_draining){
 					.slot = i,
-					.pid = (uint32_t)g->workers.workers[i].pid,
+					.pid = g->stats[i].pid,
 					.generation = g->number,
 					.connections = g->stats[i].connections,
 				};
@@ -93,6 +95,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 
 	if (!sums)
 		return NULL;
+	elder_refresh_stats(m);
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
 	status_read(g->steer, src.now_ns, &steering);
 	generation_sum_upstreams(m, &upstreams);
@@ -134,6 +137,15 @@ static void on_reload(struct ctl_request *rq, const json_t *args, void *owner)
 	reload_ask(&m->reload, rq);
 }
 
+static void on_upgrade(struct ctl_request *rq, const json_t *args, void *owner)
+{
+	json_int_t limit_ms = json_integer_value(json_object_get(args, "timeout_ms"));
+	struct master *m = owner;
+
+	upgrade_ask(&m->upgrade, rq, json_string_value(json_object_get(args, "binary")),
+		    limit_ms > 0 ? (uint64_t)limit_ms : 0);
+}
+
 static void on_reopen(struct ctl_request *rq, const json_t *args, void *owner)
 {
 	master_reopen_log(owner);
@@ -155,6 +167,7 @@ const struct ctl_command master_commands[] = {
 	{ "steer", master_on_steer },
 	{ "status", on_status },
 	{ "stop", on_stop },
+	{ "upgrade", on_upgrade },
 	{ "upstream", master_on_upstream },
 	{ "reopen", on_reopen },
 	{ NULL, NULL },

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What the master opens once, before the first generation, and closes after the last. */
-#include <stdlib.h>
-#include <sys/mman.h>
-
 #include "base/err.h"
 #include "proc/master_internal.h"
 
-static int open_identity(struct master *m, const struct config *config)
+int master_open_identity(struct master *m, const struct config *config)
 {
 	int err = identity_of(config->user ? config->user : "nobody", &m->identity);
 
@@ -21,24 +18,33 @@ static int open_ctl(struct master *m, const struct config *config)
 		.path = config->control, .commands = master_commands, .owner = m
 	};
 	char error[CTL_ERROR_TEXT];
-	int err = ctl_open(&m->loop, &opt, &m->ctl, error);
+	int err = m->ctl_fd < 0 ? ctl_open(&m->loop, &opt, &m->ctl, error)
+				: ctl_adopt(&m->loop, &opt, m->ctl_fd, &m->ctl, error);
 
 	if (err)
 		log_error("%s", error);
+	else
+		m->ctl_fd = -1;
 	return err;
 }
 
-static int open_memory(struct master *m)
+int master_open_ctl(struct master *m)
 {
-	void *owners = mmap(NULL, STEER_MAX_SLOTS * sizeof(*m->owners), PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return open_ctl(m, m->current->config);
+}
 
-	m->owners = owners == MAP_FAILED ? NULL : owners;
-	m->past = calloc(STEER_MAX_SLOTS, sizeof(*m->past));
-	if (m->owners && m->past)
+int master_open_memory(struct master *m)
+{
+	int err = shm_new(&m->owners_memory, "sluice-owners", STEER_MAX_SLOTS * sizeof(*m->owners));
+
+	if (!err)
+		err = shm_new(&m->past_memory, "sluice-past", STEER_MAX_SLOTS * sizeof(*m->past));
+	m->owners = m->owners_memory.at;
+	m->past = m->past_memory.at;
+	if (!err)
 		return 0;
-	log_error("cannot start: %s", strerror(ENOMEM));
-	return -ENOMEM;
+	log_error("cannot start: %s", strerror(-err));
+	return err;
 }
 
 void master_reopen_log(struct master *m)
@@ -48,6 +54,7 @@ void master_reopen_log(struct master *m)
 	/* Old workers too, or a rotated file would go on growing. */
 	list_for_each(node, &m->generations)
 		is_done |= generation_reopen_log(container_of(node, struct generation, node));
+	elder_reopen_logs(m);
 	if (is_done)
 		log_info("access log opened anew");
 }
@@ -72,12 +79,12 @@ int master_open(struct master *m, const struct config *config)
 	int err;
 
 	m->file_limit = privilege_raise_files();
-	err = open_identity(m, config);
+	err = master_open_identity(m, config);
 	/* Before anything is replaced: another server with this control socket keeps all it has. */
 	if (!err)
 		err = open_ctl(m, config);
 	if (!err)
-		err = open_memory(m);
+		err = master_open_memory(m);
 	if (!err)
 		err = generation_new(m, config, NULL, NULL, &m->current);
 	if (!err)
@@ -92,14 +99,16 @@ void master_close(struct master *m)
 	list_for_each_safe(node, next, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
-		generation_release(g, NULL, g->steer);
+		/* What lives elsewhere stays as it is there. */
+		generation_release(g, NULL, g->elder ? NULL : g->steer);
 		generation_free(g);
 	}
 	m->current = NULL;
 	inherit_close(&m->inherited);
-	free(m->past);
-	if (m->owners)
-		munmap(m->owners, STEER_MAX_SLOTS * sizeof(*m->owners));
+	elder_fini(m);
+	shm_free(&m->past_memory);
+	shm_free(&m->owners_memory);
+	sock_close(m->ctl_fd);
 	/* Last: whoever waits for the end of `stop` sees the control socket close. */
 	ctl_close(m->ctl);
 	m->ctl = NULL;

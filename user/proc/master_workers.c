@@ -34,6 +34,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
 	supervisor_abandon(&g->storers);
+	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
 	if (g == mine)
@@ -52,6 +53,11 @@ void master_abandon(struct master *m, struct generation *mine)
 	ctl_abandon(m->ctl);
 	service_abandon(&m->service);
 	inherit_close(&m->inherited);
+	upgrade_abandon(&m->upgrade);
+	elder_abandon(m);
+	sock_close(m->ctl_fd);
+	shm_drop_fd(&m->owners_memory);
+	shm_drop_fd(&m->past_memory);
 	list_for_each(node, &m->generations)
 		abandon_generation(container_of(node, struct generation, node), mine);
 	close(m->signals.fd);

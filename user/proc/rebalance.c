@@ -3,7 +3,6 @@
 #include "proc/rebalance.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -16,6 +15,7 @@
 #define FRESH_NS      (50 * NS_PER_MS)
 /* At most one reply in this many asks its client to come back. */
 #define CLOSE_ONE_IN  20u
+#define WAITING_SIZE  (STEER_MAX_SLOTS * sizeof(uint32_t))
 /* Messages taken from the inbox in one go. */
 #define INBOX_BATCH   64u
 
@@ -23,18 +23,16 @@
 
 int inboxes_open(struct inboxes *in, unsigned count)
 {
-	size_t size = STEER_MAX_SLOTS * sizeof(*in->waiting);
+	int err = shm_new(&in->memory, "sluice-inboxes", WAITING_SIZE);
 
+	in->waiting = in->memory.at;
 	in->fds = calloc(count, sizeof(*in->fds));
-	in->waiting = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!in->fds || in->waiting == MAP_FAILED) {
-		in->waiting = in->waiting == MAP_FAILED ? NULL : in->waiting;
+	if (err || !in->fds) {
 		inboxes_close(in);
 		return -ENOMEM;
 	}
 	for (in->count = 0; in->count < count; in->count++) {
-		int err = fd_pass_pair(in->fds[in->count]);
-
+		err = fd_pass_pair(in->fds[in->count]);
 		if (err) {
 			inboxes_close(in);
 			return err;
@@ -50,7 +48,7 @@ void inboxes_close(struct inboxes *in)
 		close(in->fds[i][1]);
 	}
 	if (in->waiting)
-		munmap(in->waiting, STEER_MAX_SLOTS * sizeof(*in->waiting));
+		shm_free(&in->memory);
 	in->waiting = NULL;
 	free(in->fds);
 	in->fds = NULL;
@@ -60,7 +58,9 @@ void inboxes_close(struct inboxes *in)
 int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count)
 {
 	count = MAX(count, from->count);
-	*in = (struct inboxes){ .waiting = from->waiting, .fds = calloc(count, sizeof(*in->fds)) };
+	*in = (struct inboxes){
+		.waiting = from->waiting, .memory = from->memory, .fds = calloc(count, sizeof(*in->fds))
+	};
 	if (!in->fds)
 		return -ENOMEM;
 	for (; in->count < count; in->count++) {
@@ -78,6 +78,14 @@ int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned c
 		}
 	}
 	return 0;
+}
+
+int inboxes_map_waiting(struct inboxes *in, int fd)
+{
+	int err = shm_map(&in->memory, fd, WAITING_SIZE);
+
+	in->waiting = in->memory.at;
+	return err;
 }
 
 void inboxes_close_apart(const struct inboxes *in, const struct inboxes *keep)
@@ -118,11 +126,12 @@ unsigned inboxes_forward(const struct inboxes *in, unsigned from, unsigned to)
 
 		if (n < 0)
 			break;
-		if (fd < 0)
+		if (fd < 0 && n != sizeof(guest))
 			continue;
 		__atomic_fetch_sub(&in->waiting[from], 1, __ATOMIC_RELAXED);
-		count += n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
-		close(fd);
+		count += fd >= 0 && n == sizeof(guest) && inboxes_send(in, to, fd, &guest) == 0;
+		if (fd >= 0)
+			close(fd);
 	}
 	return count;
 }
@@ -279,6 +288,14 @@ static void adopt(struct rebalancer *r, int fd, const struct server_guest *guest
 	}
 }
 
+/* It came when this process had no descriptor left: the kernel has closed it, and all that is left to do is to count it. */
+static void note_lost(struct rebalancer *r, const struct server_guest *guest)
+{
+	server_lose(r->server, guest);
+	r->stats->moved_in++;
+	r->stats->closed[CLOSE_MEMORY]++;
+}
+
 /* False when there is none. */
 static bool take_parcel(struct rebalancer *r)
 {
@@ -288,10 +305,12 @@ static bool take_parcel(struct rebalancer *r)
 
 	if (n < 0)
 		return false;
-	if (fd < 0)
-		return true;
+	if (fd < 0 && n != sizeof(guest))
+		return n > 0;
 	__atomic_fetch_sub(&r->inboxes->waiting[r->slot], 1, __ATOMIC_RELAXED);
-	if (n == sizeof(guest))
+	if (fd < 0)
+		note_lost(r, &guest);
+	else if (n == sizeof(guest))
 		adopt(r, fd, &guest);
 	else
 		close(fd);
@@ -316,6 +335,8 @@ int rebalancer_start(struct rebalancer *r, struct loop *loop)
 {
 	r->checked_ms = loop->now_ms;
 	r->requests_before = r->stats->requests;
+	if (r->inbox.generation)
+		return 0;
 	/* Level-triggered: a batch may leave messages behind. */
 	return loop_add(loop, &r->inbox, EPOLLIN, true);
 }

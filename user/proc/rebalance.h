@@ -16,6 +16,7 @@
 #ifndef SLUICE_PROC_REBALANCE_H
 #define SLUICE_PROC_REBALANCE_H
 
+#include "base/shm.h"
 #include "http/server.h"
 #include "net/steer.h"
 
@@ -30,6 +31,7 @@ struct inboxes {
 	 * see them would send more and more to a worker that is slow to take them.
 	 */
 	uint32_t *waiting;
+	struct shm memory;	/* of waiting, for all slots there can be */
 };
 
 int inboxes_open(struct inboxes *in, unsigned count);
@@ -41,6 +43,8 @@ void inboxes_close(struct inboxes *in);
  * other is closed.  0 or -errno, with nothing left open.
  */
 int inboxes_take_over(struct inboxes *in, const struct inboxes *from, unsigned count);
+/* Memory of `waiting` in a process that receives the sockets (and sets fds, count) from another.  0 or -errno. */
+int inboxes_map_waiting(struct inboxes *in, int fd);
 /* Closes those that `keep` does not have. */
 void inboxes_close_apart(const struct inboxes *in, const struct inboxes *keep);
 /* What lies in the inbox of a slot that nobody reads goes to another one's.  How many. */
@@ -82,7 +86,7 @@ struct rebalancer {
 
 /* Once, before all else. */
 void rebalancer_init(struct rebalancer *r);
-/* 0 or -errno. */
+/* Also after rebalancer_rest().  0 or -errno. */
 int rebalancer_start(struct rebalancer *r, struct loop *loop);
 /* Sends nobody away any more, and goes on reading the inbox; what comes is counted in `line`. */
 void rebalancer_rest(struct rebalancer *r, struct steer_slot *line);

@@ -46,6 +46,7 @@ static void end(struct reload *r)
 	r->report = r->warnings = NULL;
 	r->next = r->before = NULL;
 	r->state = RELOAD_NONE;
+	upgrade_begin_waiting(&r->master->upgrade);
 	/* How it went is for who asked; the manager wants to know that it is over. */
 	if (r->master->state == MASTER_SERVING)
 		master_tell_ready(r->master);
@@ -55,6 +56,12 @@ static void end(struct reload *r)
 
 static void fail(struct reload *r, const char *error, const char *details)
 {
+	if (r->master->state == MASTER_FOLLOWING) {
+		log_error("cannot take over: %s", error);
+		elder_refuse(r->master, error, details);
+		r->state = RELOAD_NONE;
+		return;
+	}
 	log_error("not reloaded, nothing has changed: %s", error);
 	answer_error(&r->asking, error, details);
 	end(r);
@@ -64,7 +71,7 @@ static void fail(struct reload *r, const char *error, const char *details)
 static void give_up(struct reload *r, const char *error)
 {
 	struct generation *g = r->next;
-	const struct generation *current = r->master->current;
+	const struct generation *current = r->before ? r->before : r->master->current;
 
 	g->state = GENERATION_FAILED;
 	generation_release(g, current, g->steer == current->steer ? g->steer : NULL);
@@ -79,9 +86,11 @@ void reload_finish(struct reload *r)
 {
 	struct master *m = r->master;
 	double took_ms = (double)(clock_ns() - r->started_ns) / NS_PER_MS;
-	uint64_t moved = generation_moved(r->before) - r->before->moved_before;
 	unsigned workers = 0, connections = 0;
+	uint64_t moved;
 
+	elder_refresh_stats(m);
+	moved = generation_moved(r->before) - r->before->moved_before;
 	list_for_each(node, &m->generations) {
 		const struct generation *g = container_of(node, struct generation, node);
 
@@ -100,6 +109,7 @@ void reload_finish(struct reload *r)
 	}
 	log_info("generation %u serves after %.0f ms: %llu connections moved, %u stay with %u old workers",
 		 m->current->number, took_ms, (unsigned long long)moved, connections, workers);
+	elder_tell_done(m, r->report);
 	answer_all(&r->asking, json_pack("{s:b, s:O}", "ok", 1, "reload", r->report));
 	end(r);
 	loop_again(&m->loop, &m->sweep);
@@ -107,7 +117,11 @@ void reload_finish(struct reload *r)
 
 void reload_on_all_ready(struct reload *r, struct generation *g)
 {
-	if (r->state == RELOAD_STARTING && g == r->next)
+	if (r->state != RELOAD_STARTING || g != r->next)
+		return;
+	if (r->master->state == MASTER_FOLLOWING)
+		elder_tell_ready(r->master);
+	else
 		reload_hand_over(r);
 }
 
@@ -130,7 +144,7 @@ static void on_log(void *ctx, enum log_level level, const char *message)
 		fprintf(ctx, "%s\n", message);
 }
 
-static struct generation *make(struct reload *r, struct config *config, char **ret_details)
+static struct generation *make(struct reload *r, const struct config *config, struct config *own, char **ret_details)
 {
 	struct generation *g = NULL;
 	size_t len;
@@ -139,8 +153,8 @@ static struct generation *make(struct reload *r, struct config *config, char **r
 	if (!out)
 		return NULL;
 	log_set_tap(on_log, out);
-	if (generation_new(r->master, config, config, r->master->current, &g) < 0)
-		config_free(config);
+	if (generation_new(r->master, config, own, r->before ? r->before : r->master->current, &g) < 0)
+		config_free(own);
 	log_set_tap(NULL, NULL);
 	fclose(out);
 	return g;
@@ -163,23 +177,34 @@ static void fork_all(struct reload *r, struct generation *g)
 	give_up(r, text);
 }
 
-static void build(struct reload *r, struct config *config)
+/* `own`: the same configuration, if it is to be freed. */
+static void put_to_work(struct reload *r, const struct config *config, struct config *own)
 {
 	char *details = NULL;
-	struct generation *g;
+	struct generation *g = make(r, config, own, &details);
 
+	if (g)
+		fork_all(r, g);
+	else
+		fail(r, "the configuration is correct, but cannot be put to work", details);
+	free(details);
+}
+
+void reload_follow(struct reload *r, const struct config *config)
+{
+	r->started_ns = clock_ns();
+	put_to_work(r, config, NULL);
+}
+
+static void build(struct reload *r, struct config *config)
+{
 	r->warnings = json_array();
 	if (!reload_keep_fixed(r->master->current->config, config, r->warnings)) {
 		config_free(config);
 		fail(r, "out of memory", NULL);
 		return;
 	}
-	g = make(r, config, &details);
-	if (g)
-		fork_all(r, g);
-	else
-		fail(r, "the configuration is correct, but cannot be put to work", details);
-	free(details);
+	put_to_work(r, config, config);
 }
 
 static void refuse_faults(struct reload *r, const struct config_errors *errors, const char *path)
@@ -224,7 +249,8 @@ static void on_begin(struct job *j)
 {
 	struct reload *r = container_of(j, struct reload, begin);
 
-	if (r->state == RELOAD_NONE && r->is_wanted && r->master->state == MASTER_SERVING)
+	if (r->state == RELOAD_NONE && r->is_wanted && r->master->state == MASTER_SERVING &&
+	    upgrade_is_idle(&r->master->upgrade))
 		begin(r);
 }
 
@@ -250,9 +276,10 @@ void reload_ask(struct reload *r, struct ctl_request *rq)
 	const struct master *m = r->master;
 
 	if (m->state != MASTER_SERVING || r->waiting.count == CTL_CLIENT_MAX) {
-		const char *why = m->state == MASTER_STOPPING	? "the server is stopping"
-				  : m->state == MASTER_STARTING ? "the server is still starting"
-								: "too many clients wait for a reload";
+		const char *why = m->state == MASTER_STOPPING  ? "the server is stopping"
+				  : m->state == MASTER_LEAVING ? "another master serves now: ask it"
+				  : m->state == MASTER_SERVING ? "too many clients wait for a reload"
+							       : "the server is still starting";
 
 		if (rq)
 			ctl_reply_error(rq, "%s", why);
@@ -268,16 +295,27 @@ void reload_ask(struct reload *r, struct ctl_request *rq)
 		loop_again(&r->master->loop, &r->begin);
 }
 
+void reload_begin_waiting(struct reload *r)
+{
+	if (r->is_wanted)
+		loop_again(&r->master->loop, &r->begin);
+}
+
+void reload_refuse_waiting(struct reload *r, const char *why)
+{
+	r->is_wanted = false;
+	answer_error(&r->waiting, why, NULL);
+}
+
 void reload_cancel(struct reload *r)
 {
 	static const char why[] = "the server is stopping";
 
-	r->is_wanted = false;
 	if (r->state == RELOAD_STARTING)
 		give_up(r, why);
 	else if (r->state == RELOAD_HANDING)
 		reload_finish(r);
-	answer_error(&r->waiting, why, NULL);
+	reload_refuse_waiting(r, why);
 }
 
 void reload_fini(struct reload *r)

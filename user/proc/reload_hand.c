@@ -14,23 +14,39 @@
 /* Workers keep the drain limit themselves; one that does not is killed this much later. */
 #define KILL_AFTER_MS 1000u
 
-static void prepare_order(struct generation *before, const struct generation *next)
+static void decide(const struct generation *before, const struct generation *next, struct upgrade_leave *ret)
+{
+	*ret = (struct upgrade_leave){
+		.type = UPGRADE_LEAVE,
+		.can_move = before->inboxes.count > 0,
+		.heir_count = (uint16_t)next->worker_count,
+		.listener_count = (uint16_t)MIN(before->listener_count, (unsigned)LEAVE_LISTENERS_MAX),
+	};
+	for (unsigned i = 0; i < ret->listener_count; i++)
+		ret->is_kept[i] = generation_twin(next, &before->listeners[i]) != NULL;
+}
+
+static void prepare_order(struct generation *before, const struct upgrade_leave *from)
 {
 	struct leave_order *order = &before->order;
 
 	order->type = CHANNEL_LEAVE;
-	order->listener_count = (uint16_t)MIN(before->listener_count, (unsigned)LEAVE_LISTENERS_MAX);
-	for (unsigned i = 0; i < order->listener_count; i++)
-		order->is_kept[i] = generation_twin(next, &before->listeners[i]) != NULL;
+	order->can_move = from->can_move;
+	order->listener_count = (uint16_t)MIN(from->listener_count, LEAVE_LISTENERS_MAX);
+	memcpy(order->is_kept, from->is_kept, sizeof(order->is_kept));
 }
 
 /* A worker that has stood still for long may have no room for it: it gets the order when it is heard of again. */
 static void order_to_leave(struct generation *g, unsigned slot)
 {
-	unsigned heir_count = g->master->current->worker_count;
-	int channel = g->workers.workers[slot].channel.fd;
+	unsigned heir_count = g->master->reload.heir_count;
+	int channel;
 
-	if (g->is_told[slot] || channel < 0)
+	/* None here: its workers are another master's, or were. */
+	if (slot >= g->workers.count || g->is_told[slot])
+		return;
+	channel = g->workers.workers[slot].channel.fd;
+	if (channel < 0)
 		return;
 	g->order.is_slot_kept = slot < heir_count;
 	g->order.heir = (uint16_t)(slot % heir_count);
@@ -55,20 +71,20 @@ static void check_end(struct reload *r)
 
 void reload_on_stopped(struct reload *r, struct generation *g, unsigned slot)
 {
-	struct generation *current = r->master->current;
-
 	if (g->state == GENERATION_LEAVING)
 		order_to_leave(g, slot);
+	upgrade_tell(&r->master->upgrade, g, slot, UPGRADE_STOPPED);
 	if (r->state != RELOAD_HANDING || g != r->before || r->has_stopped[slot])
 		return;
 	r->has_stopped[slot] = true;
-	if (slot < current->worker_count)
-		master_release_slot(current, slot);
+	if (slot < r->master->current->worker_count)
+		master_release_slot(r->master->current, slot);
 	check_end(r);
 }
 
 void reload_on_moved(struct reload *r, const struct generation *g, unsigned slot)
 {
+	upgrade_tell(&r->master->upgrade, g, slot, UPGRADE_MOVED);
 	if (r->state != RELOAD_HANDING || g != r->before || r->has_moved[slot])
 		return;
 	r->has_moved[slot] = true;
@@ -119,46 +135,75 @@ static void start_steering(const struct generation *before, struct generation *n
 }
 
 /*
- * From here on there is no way back, and nothing that can fail.  Sockets that nobody follows are closed here before the
- * old workers hear of it: each is then the last to close its own, after it has taken what waits there.
+ * Sockets that nobody follows are closed here before the old workers hear of it: each is then the last to close its own,
+ * after it has taken what waits there.
  */
+static void send_away(struct reload *r, struct generation *g, const struct upgrade_leave *order)
+{
+	struct master *m = r->master;
+	struct generation *heir = m->current == g ? NULL : m->current;
+
+	r->heir_count = order->heir_count;
+	g->state = GENERATION_LEAVING;
+	prepare_order(g, order);
+	generation_release(g, heir, heir ? heir->steer : NULL);
+	if (g->elder) {
+		elder_send_away(m, order);
+		return;
+	}
+	supervisor_retire(&g->workers);
+	order_all_to_leave(m);
+	supervisor_stop(&g->monitor, SIGTERM);
+	loop_timer_start(&m->loop, &g->kill_timer, MAX(g->config->timeouts.drain, LEAVE_MIN_MS) + KILL_AFTER_MS);
+}
+
+/* Of a slot without a worker nobody will say a word. */
+static void speak_for_the_dead(struct reload *r, struct generation *g)
+{
+	/* The last of these may end the reload. */
+	for (unsigned i = 0; i < g->workers.count; i++) {
+		if (g->workers.workers[i].pid)
+			continue;
+		reload_on_moved(r, g, i);
+		reload_on_stopped(r, g, i);
+	}
+}
+
+void reload_send_away(struct reload *r, struct generation *g, const struct upgrade_leave *order)
+{
+	send_away(r, g, order);
+	speak_for_the_dead(r, g);
+}
+
+/* From here on there is no way back, and nothing that can fail. */
 void reload_hand_over(struct reload *r)
 {
 	struct master *m = r->master;
-	struct generation *before = m->current, *next = r->next;
+	struct generation *before = r->before ? r->before : m->current, *next = r->next;
+	struct upgrade_leave order;
 
 	r->report = reload_report(before, next);
-	prepare_order(before, next);
+	decide(before, next, &order);
 	watch_close(&m->watch);
 	start_steering(before, next);
 	generation_start_listening(next, before);
 	generation_follow_endpoints(m, next);
-	before->state = GENERATION_LEAVING;
 	next->state = GENERATION_SERVING;
 	m->current = next;
 	r->next = NULL;
 	r->before = before;
 	r->state = RELOAD_HANDING;
+	elder_refresh_stats(m);
 	before->moved_before = generation_moved(before);
-	supervisor_retire(&before->workers);
 	log_set_level(next->config->log.level);
 	for (unsigned i = 0; i < STEER_MAX_SLOTS; i++)
 		__atomic_store_n(&m->owners[i], next->number, __ATOMIC_RELEASE);
-	generation_release(before, next, next->steer);
-	order_all_to_leave(m);
+	send_away(r, before, &order);
 	master_start_watch(m);
-	supervisor_stop(&before->monitor, SIGTERM);
-	loop_timer_start(&m->loop, &before->kill_timer,
-			 MAX(before->config->timeouts.drain, LEAVE_MIN_MS) + KILL_AFTER_MS);
 	loop_timer_start(&m->loop, &r->timer, STOP_LIMIT_MS);
 	memset(r->has_stopped, 0, sizeof(r->has_stopped));
 	memset(r->has_moved, 0, sizeof(r->has_moved));
 	for (unsigned i = before->worker_count; i < next->worker_count; i++)
 		master_release_slot(next, i);
-	for (unsigned i = 0; r->before && i < before->worker_count; i++) {
-		if (before->workers.workers[i].pid)
-			continue;
-		reload_on_moved(r, before, i);
-		reload_on_stopped(r, before, i);
-	}
+	speak_for_the_dead(r, before);
 }

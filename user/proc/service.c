@@ -91,6 +91,15 @@ void service_stopping(struct service *s)
 	tell(s, "STOPPING=1\nSTATUS=Waiting for connections to end");
 }
 
+void service_pass_on(struct service *s, pid_t pid)
+{
+	char message[MESSAGE_SIZE];
+
+	snprintf(message, sizeof(message), "MAINPID=%d", (int)pid);
+	tell(s, message);
+	service_stop(s);
+}
+
 void service_abandon(struct service *s)
 {
 	notify_close(&s->notify);
@@ -100,5 +109,6 @@ void service_stop(struct service *s)
 {
 	if (s->feed_ms)
 		loop_timer_stop(s->loop, &s->feed);
+	s->feed_ms = 0;
 	notify_close(&s->notify);
 }

@@ -13,6 +13,7 @@
 #include "net/fd_pass.h"
 #include "proc/worker.h"
 
+#define MESSAGE_BATCH    16u
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_LAST_MS	 10000u
 #define HEALTHY_MS	 1000u
@@ -54,7 +55,8 @@ static void on_channel(struct io *io, uint32_t events)
 {
 	struct supervised *w = container_of(io, struct supervised, channel);
 
-	for (;;) {
+	/* A worker that has gone mad may send as fast as this reads: others have their turn in between. */
+	for (unsigned i = 0; i < MESSAGE_BATCH; i++) {
 		char message[SUPERVISED_REASON_SIZE];
 		int fd;
 		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
@@ -121,7 +123,8 @@ static int start_worker(struct supervised *w)
 	w->reason[0] = '\0';
 	w->started_ms = s->loop->now_ms;
 	io_init(&w->channel, pair[0], on_channel);
-	err = loop_add(s->loop, &w->channel, EPOLLIN, false);
+	/* Level-triggered: a batch may leave messages behind. */
+	err = loop_add(s->loop, &w->channel, EPOLLIN, true);
 	s->ops->on_started(s->owner, w->slot, w->pid);
 	return err;
 }
@@ -244,7 +247,8 @@ void supervisor_retire(struct supervisor *s)
 	s->is_stopping = true;
 	for (unsigned i = 0; i < s->count; i++)
 		loop_timer_stop(s->loop, &s->workers[i].restart);
-	if (!was_stopping && is_empty(s))
+	/* No ops: one that was never started. */
+	if (!was_stopping && s->ops && is_empty(s))
 		s->ops->on_empty(s->owner);
 }
 

@@ -53,6 +53,7 @@ static void on_turn(struct loop *l, int event_count)
 	__atomic_store_n(&w->line->pending, (uint32_t)event_count, __ATOMIC_RELAXED);
 	rebalancer_on_turn(&w->rebalancer);
 	sandbox_tell();
+	worker_tell_troubles(w);
 }
 
 /* The end ----------------------------------------------------------------------------------------------------- */
@@ -96,6 +97,17 @@ static void on_drain_over(struct timer *t)
 	loop_stop(&w->loop);
 }
 
+void worker_start_limit(struct worker *w, uint64_t min_ms)
+{
+	const struct config_timeouts *t = &w->opt->config->timeouts;
+	uint64_t limit_ms = MAX(t->drain, min_ms);
+
+	if (timer_is_active(&w->drain_timer))
+		return;
+	loop_timer_start(&w->loop, &w->drain_timer, limit_ms);
+	server_spread_closes(&w->server, limit_ms, t->close_spread ? t->close_spread : limit_ms / 2);
+}
+
 static void drain(struct worker *w)
 {
 	if (w->is_draining)
@@ -113,8 +125,7 @@ static void drain(struct worker *w)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
 	runtime_drain(w->opt->runtime);
-	if (!timer_is_active(&w->drain_timer))
-		loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, 1u));
+	worker_start_limit(w, 1);
 	worker_stop_if_empty(w);
 }
 
@@ -279,6 +290,7 @@ static int start(struct worker *w)
 	fill_server(w);
 	fill_acceptor(w);
 	fill_rebalancer(w);
+	worker_start_troubles(w);
 	err = start_signals(w);
 	if (err)
 		return err;

@@ -25,6 +25,7 @@
 #include "proc/runtime.h"
 #include "proc/sandbox.h"
 #include "stats_shm.h"
+#include "upgrade_proto.h"
 
 #define CHANNEL_READY 'R'
 #define CHANNEL_FAILED 'F'
@@ -36,13 +37,14 @@
 #define CHANNEL_REBALANCE 'B'
 #define CHANNEL_STORE 'D'
 
-#define LEAVE_LISTENERS_MAX 256
+#define LEAVE_LISTENERS_MAX UPGRADE_LISTENERS_MAX
 /* Whatever the drain limit, connections that can move have this long for it. */
 #define LEAVE_MIN_MS 1000u
 
 struct leave_order {
 	char type;			/* CHANNEL_LEAVE */
 	bool is_slot_kept;		/* another worker has it from now on */
+	bool can_move;			/* connections can go to the heir's inbox */
 	uint16_t heir;			/* the slot whose inbox takes the connections */
 	uint16_t listener_count;	/* of is_kept; what is beyond counts as gone */
 	bool is_kept[LEAVE_LISTENERS_MAX];	/* in the order of the worker's listeners */

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* What worker.c (life), worker_slot.c (its slot) and worker_log.c (access log) share. */
+/* What worker.c (life), worker_slot.c (its slot), worker_log.c (access log) and worker_trouble.c (warnings) share. */
 #ifndef SLUICE_PROC_WORKER_INTERNAL_H
 #define SLUICE_PROC_WORKER_INTERNAL_H
 
 #include "base/logfile.h"
 #include "proc/acceptor.h"
 #include "proc/worker.h"
+
+/* What a worker gives up for want of something, counted in the statistics. */
+enum trouble_kind { TROUBLE_ACCEPT, TROUBLE_MEMORY, TROUBLE_LOG, TROUBLE_COUNT };
+
+struct trouble {
+	uint64_t told;		/* of the counter, in the log already */
+	uint64_t next_ms;	/* not told again before */
+};
 
 struct worker {
 	const struct worker_options *opt;
@@ -25,6 +33,7 @@ struct worker {
 	struct timer drain_timer;
 	struct io signal_io;
 	struct io channel_io;
+	struct trouble troubles[TROUBLE_COUNT];
 	uint64_t stale_noted;		/* of loop.stale_count, in the statistics already */
 	int exit_status;
 	unsigned heir;			/* leaving: the slot whose worker gets the connections */
@@ -48,7 +57,13 @@ void worker_stop_log(struct worker *w);
 /* Takes the descriptor. */
 void worker_replace_log(struct worker *w, int fd);
 
+/* worker_trouble.c: says in the log, at most every 10 s for each kind, what the counters say; cheap. */
+void worker_start_troubles(struct worker *w);
+void worker_tell_troubles(struct worker *w);
+
 /* worker.c: ends it when there is nothing left to do. */
 void worker_stop_if_empty(struct worker *w);
+/* From now on the drain limit runs, but `min_ms` at least; tunnels end before.  Harmless twice. */
+void worker_start_limit(struct worker *w, uint64_t min_ms);
 
 #endif

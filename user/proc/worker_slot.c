@@ -10,8 +10,10 @@
  *
  * A leaving worker accepts what waits where nobody follows it (an address or a slot that is gone), gives every
  * connection that waits between two requests to its heir, and each other one when its request has ended.  What cannot
- * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit.
+ * move (a tunnel, half a head) stays until it ends by itself, at most for the drain limit; tunnels end spread over the
+ * last part of it, so that their clients do not come back all at once.
  */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -38,6 +40,8 @@ static int start_acceptor(struct worker *w)
 		sources[i].has_proxy_header = opt->listeners[i].has_proxy_header;
 	}
 	w->acceptor.slot = w->line;
+	/* Of the last time, where the slot was lost and has come back. */
+	acceptor_close(&w->acceptor);
 	err = acceptor_start(&w->acceptor, sources, opt->listener_count);
 	free(sources);
 	return err;
@@ -53,6 +57,7 @@ void worker_take_slot(struct worker *w)
 	w->line = steer_slot(w->opt->steer, w->opt->slot);
 	steer_slot_begin(w->line, w->loop.now_ns);
 	w->rebalancer.line = w->line;
+	w->rebalancer.is_auto = w->opt->config->steering.rebalance == REBALANCE_AUTO;
 	err = rebalancer_start(&w->rebalancer, &w->loop);
 	if (!err)
 		err = start_acceptor(w);
@@ -97,12 +102,30 @@ static int give_to_heir(void *ctx, int fd, const struct server_guest *guest)
 	return err;
 }
 
-/* The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already. */
+/*
+ * The queue of an address or a slot that nobody serves any more.  The master has closed its sockets already.
+ *
+ * A worker that stood still hears late of the generation that followed, and then others have followed
+ * that: an address which the first of them still had may be gone by now, and clients have come to this
+ * worker's socket, the only one left.
+ */
 static void take_rests(struct worker *w, const struct leave_order *order)
 {
+	bool is_late = __atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) != w->opt->generation + 1;
+
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
-		if (!order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
+		if (is_late || !order->is_slot_kept || i >= order->listener_count || !order->is_kept[i])
 			acceptor_take(&w->acceptor, i);
+}
+
+/*
+ * The heir is of another version and would not understand what is in an inbox: each client is asked at its next reply to
+ * come back.  Nobody is sent away who waits: closing would race with its next request.
+ */
+static void stay(struct worker *w)
+{
+	w->server.close_quota = UINT_MAX;
+	tell(w, CHANNEL_MOVED);
 }
 
 void worker_leave(struct worker *w, const struct leave_order *order)
@@ -119,10 +142,13 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
 		listener_close(&w->opt->listeners[i], NULL);
 	/* Of a slot that goes on the successor reads the inbox; what comes here is given on. */
-	if (order->is_slot_kept)
+	if (order->is_slot_kept && order->can_move)
 		rebalancer_stop(&w->rebalancer, &w->loop);
 	runtime_drain(w->opt->runtime);
-	loop_timer_start(&w->loop, &w->drain_timer, MAX(w->opt->config->timeouts.drain, LEAVE_MIN_MS));
-	server_leave(&w->server, give_to_heir, w);
+	worker_start_limit(w, LEAVE_MIN_MS);
+	if (order->can_move)
+		server_leave(&w->server, give_to_heir, w);
+	else
+		stay(w);
 	worker_stop_if_empty(w);
 }
