@@ -20,6 +20,7 @@ import linear
 from harness import PATIENCE, SLUICE, TOP, Client, Server, Skip, main, need_root, need_tool, wait_for
 from linear import UNKNOWN, Op
 from store_load import Connection, Gone, Recorder
+from test_upgrade import Upgraded
 
 STORE = 'store "s" { path = "@DIR@/db"%s }\n'
 
@@ -593,6 +594,22 @@ def test_killed_workers_lose_nothing():
 def kill_all(s):
     os.killpg(s.proc.pid, signal.SIGKILL)
     s.proc.wait()
+
+
+def test_an_upgrade_and_reloads_lose_nothing():
+    """Under load another program takes over, twice with a reload between: writers of several generations take turns."""
+    s = server()
+    s.__class__ = Upgraded
+    with s:
+        rec = Recorder(s.address(), seed=random.randrange(1 << 30))
+        rec.start()
+        for word in ("upgrade", "reload", "upgrade"):
+            done = s.cli(word)
+            assert done.returncode == 0, done
+        rec.stop()
+        rec.read_all()
+        assert not rec.notes and len(rec.ops) > 50, (rec.notes, len(rec.ops))
+        assert linear.check(rec.ops) == []
 
 
 def test_all_killed_lose_nothing():
