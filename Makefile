@@ -39,7 +39,7 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib hiredis
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib hiredis lmdb
 # Has no .pc file.
 WSLAY_LIBS := -lwslay
 
@@ -58,7 +58,8 @@ ifneq ($(LACKING),)
 $(error not installed: $(LACKING); run: sudo scripts/bootstrap$(if $(IS_TEST), test))
 endif
 
-DEP_CFLAGS := $(shell $(PKG) --cflags $(PKGS) 2>/dev/null) $(LLHTTP_CFLAGS)
+# hiredis brings -D_FILE_OFFSET_BITS=64, which on 64-bit systems does nothing but give calls other names: pread64.
+DEP_CFLAGS := $(filter-out -D_FILE_OFFSET_BITS=%,$(shell $(PKG) --cflags $(PKGS) 2>/dev/null)) $(LLHTTP_CFLAGS)
 DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) $(WSLAY_LIBS) -lm
 
 OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
@@ -107,7 +108,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
         bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
-        soak soak-proxy soak-redis chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+        soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -197,6 +198,15 @@ chaos: $(BIN) $(BENCH) ## everything at once for S seconds: reloads, crashes, st
 
 soak: $(BIN) ## minutes of real clients: bytes, errors, memory over 10 million requests
 	$(Q)SLUICE=$(BIN) python3 tests/bench/soak.py $(ARGS)
+
+check-store: $(BIN) ## random concurrent histories of a store are linearizable (OPS=100000 ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_check.py history --ops $(or $(OPS),100000) $(ARGS)
+
+crash-store: $(BIN) ## no acknowledged change of a store is lost when processes are killed (KILLS=100 ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_check.py crashes --kills $(or $(KILLS),100) $(ARGS)
+
+bench-store: $(BIN) ## a store: reads, durable changes, commits for each of them (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/store_bench.py $(ARGS)
 
 # libFuzzer needs clang and a library instrumented throughout, so this has a build of its own.  A folder
 # tests/fuzz/seeds/NAME is where a target starts; what it finds on the way stays below build/.

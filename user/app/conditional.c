@@ -107,6 +107,17 @@ enum conditional conditional_check(const struct request *req, const struct valid
 	return CONDITIONAL_PROCEED;
 }
 
+bool conditional_allows_change(const struct change_conditions *c, struct span etag, int64_t modified_s)
+{
+	if (c->has_if_match) {
+		if (!etag.ptr || !list_matches(c->if_match, etag, matches_strongly))
+			return false;
+	} else if (c->has_unmodified_since && etag.ptr && modified_s > c->unmodified_since_s) {
+		return false;
+	}
+	return !c->has_if_none_match || !etag.ptr || !list_matches(c->if_none_match, etag, matches_weakly);
+}
+
 bool conditional_allows_range(const struct request *req, const struct validators *v)
 {
 	struct span value = request_header(req, HEADER_IF_RANGE);

@@ -29,6 +29,19 @@ static inline bool conditional_is_asked(const struct request *req)
 /* Steps 1 to 4 of RFC 9110 13.2.2 for an existing representation and GET or HEAD. */
 enum conditional conditional_check(const struct request *req, const struct validators *v);
 
+/* What a request that changes something asks for, taken out of the request: it may be decided elsewhere. */
+struct change_conditions {
+	struct span if_match, if_none_match; /* lists of entity tags, or "*" */
+	bool has_if_match, has_if_none_match, has_unmodified_since;
+	int64_t unmodified_since_s;
+};
+
+/*
+ * Steps 1 to 3 of RFC 9110 13.2.2 for other methods: may the change be made?  `etag` and `modified_s` are of what is
+ * there; nothing is: the etag's ptr is NULL.  False: 412.
+ */
+bool conditional_allows_change(const struct change_conditions *c, struct span etag, int64_t modified_s);
+
 /* Step 5: may Range be followed?  True without If-Range. */
 bool conditional_allows_range(const struct request *req, const struct validators *v);
 

@@ -15,6 +15,11 @@ int fd_pass_pair(int ret_fds[2])
 	return socketpair(AF_UNIX, type, 0, ret_fds) < 0 ? -errno : 0;
 }
 
+int fd_pass_stream_pair(int ret_fds[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) < 0 ? -errno : 0;
+}
+
 union control {
 	struct cmsghdr head;
 	char space[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];

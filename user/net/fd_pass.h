@@ -8,6 +8,8 @@
 
 /* A connected pair of non-blocking, close-on-exec seqpacket sockets.  0 or -errno. */
 int fd_pass_pair(int ret_fds[2]);
+/* The same as stream sockets. */
+int fd_pass_stream_pair(int ret_fds[2]);
 /* `fd`: -1 for none; stays the caller's.  Bytes sent or -errno. */
 ssize_t fd_pass_send(int sock, const void *data, size_t len, int fd);
 /*

@@ -100,6 +100,12 @@ const struct config_upstream *config_group(const struct config *c, unsigned i)
 	return i < c->upstream_count ? &c->upstreams[i] : &c->redis[i - c->upstream_count].upstream;
 }
 
+static void free_store(struct config_store *s)
+{
+	free(s->name);
+	free(s->path);
+}
+
 void config_free(struct config *c)
 {
 	if (!c)
@@ -117,6 +123,8 @@ void config_free(struct config *c)
 		free_upstream(&c->upstreams[i]);
 	for (unsigned i = 0; i < c->redis_count; i++)
 		free_redis(&c->redis[i]);
+	for (unsigned i = 0; i < c->store_count; i++)
+		free_store(&c->stores[i]);
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
@@ -125,6 +133,7 @@ void config_free(struct config *c)
 	free(c->sites);
 	free(c->upstreams);
 	free(c->redis);
+	free(c->stores);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);

@@ -64,7 +64,7 @@ struct config_listen_udp {
 	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS };
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS, ROUTE_STORE };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -101,11 +101,19 @@ struct config_redis_route {
 	uint64_t stream;		/* bytes that may wait for a client that listens to channels */
 };
 
+enum store_names { STORE_NAMES_RANDOM, STORE_NAMES_TIME };
+
+/* Of a route with `store`. */
+struct config_store_route {
+	bool requires_match;		/* a change needs If-Match or If-None-Match */
+	enum store_names names;		/* of new resources */
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, name of an upstream or of a redis, "echo" or "channel:NAME" */
+	char *value;			/* folder, body, target, name of an upstream, a redis or a store, "echo" or "channel:NAME" */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
@@ -116,6 +124,7 @@ struct config_route {
 	struct config_proxy proxy;	/* ROUTE_REDIS has its body there too */
 	struct config_websocket websocket;
 	struct config_redis_route redis;
+	struct config_store_route store;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -178,6 +187,21 @@ struct config_redis {			/* times in ms */
 	/* Its address is found and kept as that of any other server: "redis:NAME", with one server. */
 	struct config_upstream upstream;
 };
+
+enum store_engine_kind { STORE_ENGINE_LMDB };
+
+struct config_store {
+	struct config_place place;
+	char *name;
+	char *path;			/* folder */
+	enum store_engine_kind engine;
+	uint64_t size;			/* bytes of all resources */
+	uint64_t value;			/* bytes of one */
+	uint64_t memory;		/* bytes of content a worker has in flight */
+	uint64_t timeout;		/* ms, of a change */
+};
+
+#define CONFIG_STORES_MAX 16		/* a process each, and a connection to it from each worker */
 
 #define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: struct upstream_lease keeps indexes in 16 bits */
 
@@ -256,6 +280,8 @@ struct config {
 	struct config_redis *redis;
 	unsigned redis_count;
 	unsigned endpoint_count;	/* of all servers */
+	struct config_store *stores;
+	unsigned store_count;
 	char **trusted_proxies;		/* "ADDR/BITS" or "ADDR": whose X-Forwarded-... fields are believed */
 	unsigned trusted_proxy_count;
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */

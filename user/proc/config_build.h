@@ -17,6 +17,7 @@ int config_listen_init(struct config_listen *l);
 int config_route_init(struct config_route *r);
 int config_upstream_init(struct config_upstream *u);
 int config_server_init(struct config_server *s);
+int config_store_init(struct config_store *s);
 /*
  * Kind, address, name and port from the text.  0, -ENOMEM, or -EINVAL: why says what is wrong, to
  * be put behind the text in quotes.

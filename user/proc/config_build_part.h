@@ -35,5 +35,8 @@ int build_redis(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c);
 /* Every upstream and redis, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
+/* config_build_store.c: every store; 0 or -ENOMEM.  Then what is about stores and routes to them. */
+int build_stores(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_stores(struct config_faults *f, cfg_t *cfg, const struct config *c);
 
 #endif

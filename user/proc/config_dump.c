@@ -152,6 +152,15 @@ static void print_upstream(const struct config_upstream *u, FILE *out)
 	fputs("}\n", out);
 }
 
+static void print_store(const struct config_store *s, FILE *out)
+{
+	fputs("\nstore ", out);
+	config_quote(s->name, out);
+	fputs(" {\n", out);
+	print_keys(CONFIG_STORE, s, "\t", out);
+	fputs("}\n", out);
+}
+
 static void print_site(const struct config_site *site, FILE *out)
 {
 	fputs("\nsite \"", out);
@@ -205,6 +214,8 @@ void config_dump(const struct config *c, FILE *out)
 		print_upstream(&c->upstreams[i], out);
 	for (unsigned i = 0; i < c->redis_count; i++)
 		print_redis(&c->redis[i], out);
+	for (unsigned i = 0; i < c->store_count; i++)
+		print_store(&c->stores[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)
 		print_site(&c->sites[i], out);
 }

@@ -54,6 +54,7 @@
 #define FOR_PROXY   (1u << ROUTE_PROXY)
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 #define FOR_REDIS   (1u << ROUTE_REDIS)
+#define FOR_STORE   (1u << ROUTE_STORE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -97,6 +98,9 @@ static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
 					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
 					 [WEBSOCKET_PUBLISH_ANY] = "any",
 					 NULL};
+static const char *const store_engines[] = {[STORE_ENGINE_LMDB] = "lmdb", NULL};
+static const char *const store_names[] = {
+	[STORE_NAMES_RANDOM] = "random", [STORE_NAMES_TIME] = "time", NULL};
 
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
@@ -216,6 +220,16 @@ static const struct config_key redis_keys[] = {
 	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
 };
 
+/* `path` has no default: two stores may not have the same. */
+static const struct config_key store_keys[] = {
+	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL)},
+	{"engine", CHOICE(config_store, engine, store_engines, "lmdb")},
+	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g")},
+	{"value", SIZE(config_store, value, KIB, 16 * MIB, NULL, "1m")},
+	{"memory", SIZE(config_store, memory, MIB, 64 * GIB, NULL, "64m")},
+	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
+};
+
 #define WAIT(member, hi, word, def)                                                                \
 	DURATION(config_route, proxy.member, CONFIG_MS, 10, hi, word, def), .route_kinds = FOR_PROXY
 #define FIELDS(member, fn) LIST(config_route, proxy.member, fn, NULL), .route_kinds = FOR_PROXY
@@ -227,6 +241,7 @@ static const struct config_key route_keys[] = {
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
 	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"redis", HANDLER(ROUTE_REDIS, NULL)},
+	{"store", HANDLER(ROUTE_STORE, NULL)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -282,6 +297,8 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_REDIS},
 	{"stream_buffer", SIZE(config_route, redis.stream, 4 * KIB, GIB, NULL, "256k"),
 	 .route_kinds = FOR_REDIS},
+	{"require_match", BOOL(config_route, store.requires_match, "false"), .route_kinds = FOR_STORE},
+	{"names", CHOICE(config_route, store.names, store_names, "random"), .route_kinds = FOR_STORE},
 };
 
 static const struct config_key log_keys[] = {
@@ -344,6 +361,7 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
 	[CONFIG_REDIS] = {"redis", .title = "\"NAME\"", .title_word = "a name", KEYS(redis_keys)},
+	[CONFIG_STORE] = {"store", .title = "\"NAME\"", .title_word = "a name", KEYS(store_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
 			  .title_word = "a prefix", KEYS(route_keys)},
@@ -390,6 +408,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
 		[CONFIG_REDIS] = "in redis",
+		[CONFIG_STORE] = "in store",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",
 		[CONFIG_LOG] = "in log",

@@ -21,6 +21,7 @@ enum config_section_id {
 	CONFIG_SERVER,
 	CONFIG_CHECK,
 	CONFIG_REDIS,
+	CONFIG_STORE,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
 	CONFIG_LOG,
@@ -125,5 +126,7 @@ void config_check_udp(const char *text, char *why, size_t size);
 void config_check_websocket(const char *text, char *why, size_t size);
 void config_check_origin(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
+void config_check_store_name(const char *text, char *why, size_t size);
+void config_check_store_path(const char *text, char *why, size_t size);
 
 #endif

@@ -167,6 +167,7 @@ static void on_kill_timer(struct timer *t)
 		log_warn("%u workers of generation %u did not end in time and are killed", count, g->number);
 	supervisor_stop(&g->workers, SIGKILL);
 	supervisor_stop(&g->monitor, SIGKILL);
+	supervisor_stop(&g->storers, SIGKILL);
 }
 
 /* Made once, before the first worker that may need it: all that follow have the same. */
@@ -199,6 +200,8 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = generation_open_upstreams(g, before);
 	if (!err)
 		err = generation_open_limits(g, before);
+	if (!err)
+		err = generation_open_stores(g, before);
 	if (!err)
 		err = open_steer(g, before);
 	if (!err)
@@ -291,6 +294,8 @@ void generation_free(struct generation *g)
 	supervisor_fini(&g->workers);
 	supervisor_fini(&g->monitor);
 	generation_free_udp(g);
+	supervisor_fini(&g->storers);
+	generation_close_stores(g);
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);

@@ -29,6 +29,7 @@
 #include "stats_shm.h"
 
 struct master;
+struct store_share;
 struct elder;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_LEAVING, GENERATION_FAILED };
@@ -47,7 +48,7 @@ struct generation {
 	unsigned worker_count;
 	int log_fd;			/* access log, -1: none */
 	struct runtime *runtime;
-	struct sandbox sandbox;		/* of its workers and its monitor */
+	struct sandbox sandbox;		/* of all its processes */
 	struct stats_block *stats;	/* one for each slot, in stats_memory */
 	struct shm stats_memory;
 	struct shm foreign_stats;	/* of a program that lays them out otherwise: stats is a copy (elder_refresh_stats) */
@@ -65,6 +66,10 @@ struct generation {
 	unsigned udp_listener_count;
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
+	struct supervisor storers;	/* a slot for each store */
+	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
+	struct store_stats **store_stats;	/* the same, to count in */
+	bool *is_store_linked;		/* [store][worker]: both have their end of a connection */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
 	struct leave_order order;	/* LEAVING: to each worker, but for what differs by slot */
 	bool is_told[STEER_MAX_SLOTS];	/* LEAVING: its worker has the order */
@@ -118,6 +123,10 @@ void generation_close_udp_socks(struct generation *g);
 /* In a forked child. */
 void generation_disown_udp(struct generation *g);
 void generation_free_udp(struct generation *g);
+
+/* generation_store.c: folders and counters of the stores.  0 or -errno, logged; close it anyway. */
+int generation_open_stores(struct generation *g, const struct generation *before);
+void generation_close_stores(struct generation *g);
 
 /* generation_limits.c: the tables of clients.  0 or -errno, logged. */
 int generation_open_limits(struct generation *g, const struct generation *before);

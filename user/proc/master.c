@@ -16,28 +16,38 @@
 
 /* Signals ----------------------------------------------------------------------------------------------------- */
 
-/* Of workers or monitors, over all generations. */
-static unsigned living(const struct master *m, bool is_monitor)
+/* Of workers or of helpers (monitors, writers of stores), over all generations. */
+static unsigned living(const struct master *m, bool is_helper)
 {
 	unsigned count = 0;
 
 	list_for_each(node, &m->generations) {
 		const struct generation *g = container_of(node, struct generation, node);
 
-		count += supervisor_living(is_monitor ? &g->monitor : &g->workers);
+		count += is_helper ? supervisor_living(&g->monitor) + supervisor_living(&g->storers)
+				   : supervisor_living(&g->workers);
 	}
-	if (is_monitor)
+	if (is_helper)
 		return count;
 	/* What lives under an earlier master counts as one, and so does one that was to follow and is not to any more. */
 	return count + !list_is_empty(&m->elders) + (m->upgrade.pid && m->state == MASTER_STOPPING);
 }
 
-static void stop_all(struct master *m, bool is_monitor, int signal)
+static void stop_helpers(struct generation *g, int signal)
+{
+	supervisor_stop(&g->monitor, signal);
+	supervisor_stop(&g->storers, signal);
+}
+
+static void stop_all(struct master *m, bool is_helper, int signal)
 {
 	list_for_each(node, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
-		supervisor_stop(is_monitor ? &g->monitor : &g->workers, signal);
+		if (is_helper)
+			stop_helpers(g, signal);
+		else
+			supervisor_stop(&g->workers, signal);
 	}
 }
 
@@ -82,18 +92,21 @@ void master_stop(struct master *m, bool is_hard)
 static void on_kill_timer(struct timer *t)
 {
 	struct master *m = container_of(t, struct master, kill_timer);
-	bool is_monitor = living(m, false) == 0;
+	bool is_helper = living(m, false) == 0;
 
-	log_warn(is_monitor ? "the monitor did not end in time and is killed"
-			    : "workers that did not end in time are killed");
-	stop_all(m, is_monitor, SIGKILL);
+	log_warn(is_helper ? "helpers (the monitor, writers of stores) that did not end in time are killed"
+			   : "workers that did not end in time are killed");
+	stop_all(m, is_helper, SIGKILL);
 	upgrade_kill(&m->upgrade);
 	/* They have the same limits and keep them by themselves. */
 	elder_fini(m);
 	loop_again(&m->loop, &m->sweep);
 }
 
-/* The monitor goes last: workers that drain still want to know which servers are well.  Its own end stops the loop. */
+/*
+ * Helpers go last: workers that drain still want to know which servers are well, and have changes made.  Their end stops
+ * the loop.
+ */
 static void sweep_at_stop(struct master *m)
 {
 	if (living(m, false) > 0)
@@ -118,7 +131,16 @@ static bool is_gone(const struct master *m, const struct generation *g)
 	/* Nobody is in force yet who could inherit its counts. */
 	if (m->state == MASTER_FOLLOWING && g->state == GENERATION_LEAVING)
 		return false;
-	return !supervisor_living(&g->workers) && !supervisor_living(&g->monitor) && g != m->reload.before && !g->elder;
+	return !supervisor_living(&g->workers) && !supervisor_living(&g->monitor) && !supervisor_living(&g->storers) &&
+	       g != m->reload.before && !g->elder;
+}
+
+/* With its last worker nobody has anything to write any more. */
+static void stop_idle_storers(struct generation *g)
+{
+	if ((g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED) && !supervisor_living(&g->workers) &&
+	    supervisor_living(&g->storers) && !g->storers.is_stopping)
+		supervisor_stop(&g->storers, SIGTERM);
 }
 
 static void bury(struct master *m, struct generation *g)
@@ -142,6 +164,7 @@ static void on_sweep(struct job *j)
 	list_for_each_safe(node, next, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
+		stop_idle_storers(g);
 		if (is_gone(m, g))
 			bury(m, g);
 	}
@@ -160,6 +183,7 @@ static void reap_all(struct master *m)
 
 		supervisor_reap(&g->workers);
 		supervisor_reap(&g->monitor);
+		supervisor_reap(&g->storers);
 	}
 	upgrade_reap(&m->upgrade);
 }
@@ -232,6 +256,8 @@ static void on_tick(struct timer *t)
 	steer_retire(m->current->steer, m->loop.now_ns);
 	forward_strays(m->current);
 	watch_review(&m->watch);
+	list_for_each(node, &m->generations)
+		master_link_stores(container_of(node, struct generation, node));
 	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }
 
@@ -272,6 +298,7 @@ static int serve(struct master *m)
 
 	master_start_watch(m);
 	master_start_monitor(m->current);
+	master_start_storers(m->current);
 	err = master_start_workers(m->current);
 	if (err) {
 		log_error("cannot start workers: %s", strerror(-err));
@@ -350,6 +377,7 @@ int master_run(struct config *config)
 		.owners_memory = SHM_NONE, .past_memory = SHM_NONE,
 	};
 	list_init(&m->generations);
+	list_init(&m->store_shares);
 	list_init(&m->elders);
 	job_init(&m->sweep, on_sweep);
 	reload_init(&m->reload, m);

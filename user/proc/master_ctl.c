@@ -105,6 +105,8 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.udp_listens = udp,
 		.udp_listen_count = udp ? g->udp_listener_count : 0,
 		.upstream_table = &upstreams,
+		.stores = g->config,
+		.store_stats = g->store_stats,
 		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;

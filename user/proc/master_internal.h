@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the master share: master.c (life), master_open.c (resources), master_workers.c (their life),
- * master_upstream.c (monitor), master_ctl.c and master_steer.c (commands), master_upgrade.c (its end), generation*.c,
+ * master_upstream.c (monitor), master_store.c (writers of stores), master_ctl.c and master_steer.c (commands), master_upgrade.c (its end), generation*.c,
  * reload*.c, upgrade*.c and elder*.c.
  */
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
@@ -41,6 +41,7 @@ struct master {
 	uint32_t *owners;		/* shared, one for each slot there can be: the generation whose worker has it */
 	struct shm owners_memory;
 	struct stats_block *past;	/* of generations that are gone, one for each slot there can be */
+	struct list store_shares;	/* generation_store.c */
 	struct shm past_memory;
 	struct bus bus;			/* between workers; open as soon as a configuration has a channel */
 	struct reload reload;
@@ -87,6 +88,13 @@ void master_on_steer(struct ctl_request *rq, const json_t *args, void *owner);
 /* master_upstream.c */
 void master_start_monitor(struct generation *g);
 void master_on_upstream(struct ctl_request *rq, const json_t *args, void *owner);
+
+/* master_store.c */
+void master_start_storers(struct generation *g);
+/* Connects workers and writers that are ready and are not. */
+void master_link_stores(struct generation *g);
+/* That worker is gone. */
+void master_unlink_worker(struct generation *g, unsigned worker);
 
 /* master_workers.c.  0 or -errno: those that have started are to be stopped. */
 int master_start_workers(struct generation *g);

@@ -35,6 +35,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 {
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
+	supervisor_abandon(&g->storers);
 	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
@@ -77,6 +78,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.inboxes = &g->inboxes,
 		.upstreams = &g->upstreams,
 		.bus = bus_is_open(&m->bus) ? &m->bus : NULL,
+		.store_stats = g->store_stats,
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
 		.stats = &g->stats[slot],
@@ -143,6 +145,7 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 
 	if (g->is_released[slot])
 		supervisor_tell(&g->workers, slot, CHANNEL_TAKE);
+	master_link_stores(g);
 	if (all_ready && m->state == MASTER_STARTING) {
 		m->state = MASTER_SERVING;
 		g->state = GENERATION_SERVING;
@@ -194,6 +197,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
 	upstream_table_forget_worker(&g->upstreams, slot);
 	bus_forget(&m->bus, (uint32_t)pid);
+	master_unlink_worker(g, slot);
 	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;

@@ -78,6 +78,7 @@ static void give_up(struct reload *r, const char *error)
 	loop_timer_start(&r->master->loop, &g->kill_timer, KILL_AFTER_MS);
 	supervisor_stop(&g->workers, SIGQUIT);
 	supervisor_stop(&g->monitor, SIGTERM);
+	supervisor_stop(&g->storers, SIGTERM);
 	fail(r, error, NULL);
 }
 
@@ -170,6 +171,7 @@ static void fork_all(struct reload *r, struct generation *g)
 	r->state = RELOAD_STARTING;
 	loop_timer_start(&r->master->loop, &r->timer, READY_LIMIT_MS);
 	master_start_monitor(g);
+	master_start_storers(g);
 	err = master_start_workers(g);
 	if (!err)
 		return;

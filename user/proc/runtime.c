@@ -8,6 +8,7 @@
 #include "app/redis_route.h"
 #include "app/respond.h"
 #include "app/static.h"
+#include "app/store.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "proc/runtime_internal.h"
@@ -89,6 +90,10 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->ops = &redis_route_ops;
 		ret->on_free = redis_route_free;
 		return runtime_build_redis(rt, route, &ret->conf);
+	case ROUTE_STORE:
+		ret->ops = &store_ops;
+		ret->on_free = store_route_free;
+		return runtime_build_store(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -173,6 +178,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 		err = runtime_open_redis(rt);
 	if (!err)
 		err = runtime_open_limits(rt);
+	if (!err)
+		err = runtime_open_stores(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
 	if (err)
@@ -194,6 +201,7 @@ void runtime_free(struct runtime *rt)
 	runtime_close_udp(rt);
 	runtime_close_websockets(rt);
 	runtime_close_redis(rt);
+	runtime_close_stores(rt);
 	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
@@ -203,15 +211,20 @@ void runtime_free(struct runtime *rt)
 
 int runtime_start(struct runtime *rt, const struct runtime_options *opt)
 {
+	int err;
+
 	rt->loop = opt->loop;
 	runtime_start_proxy(rt, opt);
 	runtime_start_redis(rt, opt);
-	return runtime_start_websockets(rt, opt);
+	err = runtime_start_stores(rt, opt);
+	return err ? err : runtime_start_websockets(rt, opt);
 }
 
 void runtime_stop(struct runtime *rt)
 {
 	runtime_stop_proxy(rt);
+	runtime_stop_redis(rt);
+	runtime_stop_stores(rt);
 	runtime_stop_websockets(rt);
 }
 
@@ -227,6 +240,8 @@ uint64_t runtime_body_max(const struct runtime *rt)
 {
 	uint64_t max = rt->config->limits.body;
 
+	for (unsigned i = 0; i < rt->config->store_count; i++)
+		max = MAX(max, rt->config->stores[i].value);
 	for (unsigned i = 0; i < rt->config->site_count; i++) {
 		const struct config_site *site = &rt->config->sites[i];
 

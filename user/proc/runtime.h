@@ -20,6 +20,8 @@ struct websocket_bus;
 struct websockets;
 struct redis_service;
 struct stats_redis;
+struct store;
+struct store_stats;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -34,6 +36,8 @@ struct runtime {
 	struct websocket_bus *bus;	/* their way to other workers; NULL: nothing to publish */
 	struct redis_service **redis;	/* likewise */
 	unsigned redis_count;
+	struct store **stores;		/* likewise */
+	unsigned store_count;
 	struct cidr_set trusted, exempt;
 	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
 	unsigned rate_count;
@@ -52,12 +56,15 @@ struct runtime_options {
 	struct stats_block *stats;
 	const struct upstream_table *table;
 	struct bus *bus;		/* NULL: no channel is configured */
+	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
 	unsigned worker;		/* slot */
 	unsigned file_limit;
 };
 
-/* In the worker, before its first connection.  0, or -errno after logging why. */
+/* In the worker, before its first connection and before the sandbox.  0, or -errno after logging why. */
 int runtime_start(struct runtime *rt, const struct runtime_options *opt);
+/* A connection to the writer of that store; takes the descriptor. */
+void runtime_link_store(struct runtime *rt, unsigned store, int fd);
 /* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* The server stops: WebSockets are told to leave, spread evenly over that time. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c, runtime_proxy.c, runtime_websocket.c and runtime_redis.c. */
+/* Between runtime.c, runtime_proxy.c, runtime_limits.c, runtime_websocket.c, runtime_redis.c and runtime_store.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -27,13 +27,21 @@ int runtime_build_websocket(const struct runtime *rt, const struct config_route 
 int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_websockets(struct runtime *rt);
 
+/* runtime_store.c; stopping comes before closing. */
+int runtime_open_stores(struct runtime *rt);
+int runtime_start_stores(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_stores(struct runtime *rt);
+void runtime_close_stores(struct runtime *rt);
+int runtime_build_store(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
 /* runtime_limits.c: before the routes; 0 or -errno. */
 int runtime_open_limits(struct runtime *rt);
 void runtime_close_limits(struct runtime *rt);
 /* Of a route; NULL: no limit. */
 const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
 					 const struct config_route *route);
-int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 /* runtime_redis.c */
 int runtime_open_redis(struct runtime *rt);

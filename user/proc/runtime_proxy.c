@@ -184,7 +184,6 @@ void runtime_drain(struct runtime *rt)
 
 void runtime_stop_proxy(struct runtime *rt)
 {
-	runtime_stop_redis(rt);
 	if (!rt->is_started)
 		return;
 	runtime_drain(rt);

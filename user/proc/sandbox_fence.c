@@ -190,9 +190,13 @@ static int allow_ports(int ruleset, const struct config *c)
 static int fill(int ruleset, const struct ruleset_attr *attr, enum sandbox_role role,
 		const struct config *c)
 {
-	int err = role == SANDBOX_WORKER ? allow_worker_files(ruleset, c) : allow_monitor_files(ruleset);
+	int err = 0;
 
-	if (!err && (attr->net & NET_CONNECT))
+	/* What writes a store has its files open, and needs no others. */
+	if (role != SANDBOX_STORER)
+		err = role == SANDBOX_WORKER ? allow_worker_files(ruleset, c) : allow_monitor_files(ruleset);
+
+	if (!err && (attr->net & NET_CONNECT) && role != SANDBOX_STORER)
 		err = allow_ports(ruleset, c);
 	/* They read /proc and their own image to report, and start a program that names the functions. */
 	if (!err && COMPAT_IS_SANITIZED)
@@ -208,7 +212,7 @@ int fence_new(int abi, enum sandbox_role role, const struct config *c)
 	if (abi >= 4) {
 		attr.net = NET_BIND;
 		/* An SRV record names the port when it is asked; name servers may be asked by TCP too. */
-		if (role == SANDBOX_WORKER && !has_service_names(c))
+		if (role == SANDBOX_STORER || (role == SANDBOX_WORKER && !has_service_names(c)))
 			attr.net |= NET_CONNECT;
 	}
 	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);

@@ -35,7 +35,9 @@
 
 #define FOR_WORKER  (1u << SANDBOX_WORKER)
 #define FOR_MONITOR (1u << SANDBOX_MONITOR)
-#define FOR_ALL	    (FOR_WORKER | FOR_MONITOR)
+#define FOR_STORER  (1u << SANDBOX_STORER)
+#define FOR_NET	    (FOR_WORKER | FOR_MONITOR)
+#define FOR_ALL	    (FOR_NET | FOR_STORER)
 #define FOR_UDP	    (1u << SANDBOX_ROLE_COUNT) /* workers, where there is a listen_udp */
 
 struct call {
@@ -58,9 +60,9 @@ static const struct call allowed[] = {
 	{ "sendfile", FOR_WORKER },
 	{ "splice", FOR_WORKER },
 	{ "recvmsg", FOR_ALL },
-	{ "connect", FOR_ALL },
-	{ "shutdown", FOR_ALL },
-	{ "getsockopt", FOR_ALL },
+	{ "connect", FOR_NET },
+	{ "shutdown", FOR_NET },
+	{ "getsockopt", FOR_NET },
 	{ "openat2", FOR_WORKER },
 	{ "fstat", FOR_ALL },
 	{ "newfstatat", FOR_ALL },
@@ -75,8 +77,8 @@ static const struct call allowed[] = {
 	{ "getpid", FOR_ALL },
 	{ "gettid", FOR_ALL },
 	{ "getrandom", FOR_ALL },
-	{ "getsockname", FOR_ALL },
-	{ "getpeername", FOR_ALL },
+	{ "getsockname", FOR_NET },
+	{ "getpeername", FOR_NET },
 	{ "recvmmsg", FOR_MONITOR | FOR_UDP },
 	{ "sendmmsg", FOR_UDP },
 	{ "poll", FOR_ALL },
@@ -84,15 +86,15 @@ static const struct call allowed[] = {
 	{ "lseek", FOR_ALL },
 	{ "writev", FOR_ALL },
 	/* What stat() and lstat() are elsewhere; whether a folder may be read. */
-	{ "stat", FOR_ALL },
-	{ "lstat", FOR_ALL },
+	{ "stat", FOR_NET },
+	{ "lstat", FOR_NET },
 	{ "statx", FOR_ALL },
-	{ "access", FOR_ALL },
-	{ "faccessat", FOR_ALL },
-	{ "faccessat2", FOR_ALL },
+	{ "access", FOR_NET },
+	{ "faccessat", FOR_NET },
+	{ "faccessat2", FOR_NET },
 	/* realpath() */
-	{ "readlink", FOR_ALL },
-	{ "readlinkat", FOR_ALL },
+	{ "readlink", FOR_NET },
+	{ "readlinkat", FOR_NET },
 	/* malloc, and locks within libraries */
 	{ "brk", FOR_ALL },
 	{ "munmap", FOR_ALL },
@@ -103,6 +105,11 @@ static const struct call allowed[] = {
 	/* qsort() of something large asks how much memory there is. */
 	{ "sysinfo", FOR_ALL },
 	{ "uname", FOR_MONITOR },
+	/* LMDB: pages, the page that makes them valid, and the disk's word for both */
+	{ "pwrite64", FOR_STORER },
+	{ "pwritev", FOR_STORER },
+	{ "fdatasync", FOR_STORER },
+	{ "fsync", FOR_STORER },
 	{ "rt_sigaction", FOR_ALL },
 	{ "rt_sigprocmask", FOR_ALL },
 	{ "rt_sigreturn", FOR_ALL },
@@ -147,8 +154,8 @@ struct allowed_value {
 #define WRITES	(O_ACCMODE | O_CREAT | O_TRUNC)
 
 static const struct allowed_value allowed_values[] = {
-	{ "open", FOR_ALL, 1, WRITES, O_RDONLY },
-	{ "openat", FOR_ALL, 2, WRITES, O_RDONLY },
+	{ "open", FOR_NET, 1, WRITES, O_RDONLY },
+	{ "openat", FOR_NET, 2, WRITES, O_RDONLY },
 	{ "mmap", FOR_ALL, 2, PROT_EXEC, 0 },
 	{ "mprotect", FOR_ALL, 2, PROT_EXEC, 0 },
 	{ "ioctl", FOR_ALL, 1, EXACTLY, TIOCOUTQ },
@@ -159,6 +166,9 @@ static const struct allowed_value allowed_values[] = {
 	{ "fcntl", FOR_ALL, 1, EXACTLY, F_SETFD },
 	{ "fcntl", FOR_WORKER, 1, EXACTLY, F_SETPIPE_SZ },
 	{ "fcntl", FOR_WORKER, 1, EXACTLY, F_GETPIPE_SZ },
+	/* LMDB: is who holds a place in the table of readers still alive? */
+	{ "fcntl", FOR_STORER, 1, EXACTLY, F_GETLK },
+	{ "fcntl", FOR_STORER, 1, EXACTLY, F_SETLK },
 };
 
 /* These values kill. */
@@ -177,11 +187,11 @@ static const struct allowed_socket {
 	unsigned roles;
 	int family, type, protocol;
 } allowed_sockets[] = {
-	{ FOR_ALL, AF_INET, SOCK_STREAM, 0 },
-	{ FOR_ALL, AF_INET6, SOCK_STREAM, 0 },
-	{ FOR_ALL, AF_UNIX, SOCK_STREAM, 0 },
-	{ FOR_ALL, AF_INET, SOCK_STREAM, IPPROTO_TCP },
-	{ FOR_ALL, AF_INET6, SOCK_STREAM, IPPROTO_TCP },
+	{ FOR_NET, AF_INET, SOCK_STREAM, 0 },
+	{ FOR_NET, AF_INET6, SOCK_STREAM, 0 },
+	{ FOR_NET, AF_UNIX, SOCK_STREAM, 0 },
+	{ FOR_NET, AF_INET, SOCK_STREAM, IPPROTO_TCP },
+	{ FOR_NET, AF_INET6, SOCK_STREAM, IPPROTO_TCP },
 	{ FOR_MONITOR | FOR_UDP, AF_INET, SOCK_DGRAM, 0 },
 	{ FOR_MONITOR | FOR_UDP, AF_INET6, SOCK_DGRAM, 0 },
 	{ FOR_MONITOR, AF_INET, SOCK_DGRAM, IPPROTO_UDP },
@@ -192,8 +202,8 @@ static const struct allowed_option {
 	unsigned roles;
 	int level, name;
 } allowed_options[] = {
-	{ FOR_ALL, IPPROTO_TCP, TCP_NODELAY },
-	{ FOR_ALL, SOL_SOCKET, SO_LINGER },
+	{ FOR_NET, IPPROTO_TCP, TCP_NODELAY },
+	{ FOR_NET, SOL_SOCKET, SO_LINGER },
 	/* hiredis, for connections that only listen */
 	{ FOR_WORKER, SOL_SOCKET, SO_KEEPALIVE },
 	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPIDLE },

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "proc/json_text.h"
 #include "proc/stats.h"
+#include "proc/store_report.h"
 #include "proc/upstream_report.h"
 
 /* An object being filled; once something failed it stays failed. */
@@ -369,5 +370,6 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill(&f, "sandbox", sandbox(src, st->slot_count));
 	fill(&f, "listen", listens(src->listens, src->listen_count));
 	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));
+	fill(&f, "stores", store_report_json(src->stores, src->store_stats));
 	return fill_end(&f);
 }

@@ -53,6 +53,8 @@ struct status_source {
 	unsigned udp_listen_count;
 	const struct config *upstreams;	/* the configuration that names them; NULL: none */
 	const struct upstream_table *upstream_table;
+	const struct config *stores;	/* likewise */
+	struct store_stats *const *store_stats;
 	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
 	const struct sandbox *sandbox;	/* NULL: not known */
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */

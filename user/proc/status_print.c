@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "proc/store_report.h"
 #include "proc/upstream_report.h"
 
 #define COLUMNS	  80
@@ -280,4 +281,5 @@ void status_print(const json_t *status, FILE *out)
 	print_udp(status, out);
 	print_sandbox(status, out);
 	upstream_report_print(json_object_get(status, "upstreams"), out);
+	store_report_print(json_object_get(status, "stores"), out);
 }

@@ -25,6 +25,10 @@ union message {
 	char type;
 	struct rescue_order rescue;
 	struct leave_order leave;
+	struct {
+		char type;	/* CHANNEL_STORE */
+		uint8_t index;
+	} store;
 };
 
 static void note_connections(const struct worker *w)
@@ -189,6 +193,10 @@ static void on_channel(struct io *io, uint32_t events)
 			drain(w);
 			return;
 		}
+		if (m.type == CHANNEL_STORE && fd >= 0) {
+			runtime_link_store(w->opt->runtime, m.store.index, fd);
+			continue;
+		}
 		if (m.type == CHANNEL_LOG) {
 			worker_replace_log(w, fd);
 			continue;
@@ -285,6 +293,7 @@ static int start_runtime(struct worker *w)
 		.stats = opt->stats,
 		.table = opt->upstreams,
 		.bus = opt->bus,
+		.store_stats = opt->store_stats,
 		.worker = opt->slot,
 		.file_limit = opt->file_limit,
 	};

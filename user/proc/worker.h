@@ -12,6 +12,7 @@
  *                      'V' the answer to 'U': they do
  *                      'L' + descriptor: the access log, opened anew
  *                      'B': move connections until all slots have their share
+ *                      'D' + a byte + descriptor: a connection to the writer of that store
  *                      'T' take connections from a sibling's queue, 'N' nothing, be awake (rescue.h)
  * Its end (the master is gone) means drain and leave, so that no worker is left over.
  * Signals: SIGTERM drains, SIGQUIT ends at once.
@@ -39,6 +40,7 @@
 #define CHANNEL_REBALANCE 'B'
 #define CHANNEL_UDP_RETIRE 'U'
 #define CHANNEL_UDP_RETIRED 'V'
+#define CHANNEL_STORE 'D'
 
 #define LEAVE_LISTENERS_MAX UPGRADE_LISTENERS_MAX
 /* Whatever the drain limit, connections that can move have this long for it. */
@@ -61,6 +63,7 @@ struct worker_options {
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
 	struct bus *bus;		/* NULL: no channel is configured */
+	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
 	struct stats_block *stats;	/* of this slot and generation */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The master's part in the stores: a writer process for each, and a connection between each writer and each worker of a
+ * generation, made when both are ready and anew when one of them follows another that died.  The master keeps neither end,
+ * so that each side sees the other go.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "net/fd_pass.h"
+#include "proc/master_internal.h"
+#include "proc/storer.h"
+#include "proc/worker.h"
+
+/* Connections -------------------------------------------------------------------------------------------------- */
+
+static bool *link_of(const struct generation *g, unsigned store, unsigned worker)
+{
+	return &g->is_store_linked[store * g->worker_count + worker];
+}
+
+/* A process that does not read its channel now is tried again a second later. */
+static void link_pair(struct generation *g, unsigned store, unsigned worker)
+{
+	const struct supervised *writer = &g->storers.workers[store], *w = &g->workers.workers[worker];
+	const char message[2] = { CHANNEL_STORE, (char)store };
+	int pair[2];
+
+	if (!writer->is_ready || !w->is_ready || *link_of(g, store, worker))
+		return;
+	if (fd_pass_stream_pair(pair) < 0)
+		return;
+	/* The worker first: if only the writer had its end, that would be an end of the connection for it, no more. */
+	*link_of(g, store, worker) = fd_pass_send(w->channel.fd, message, sizeof(message), pair[0]) > 0 &&
+				     fd_pass_send(writer->channel.fd, message, sizeof(message), pair[1]) > 0;
+	close(pair[0]);
+	close(pair[1]);
+}
+
+void master_link_stores(struct generation *g)
+{
+	if (!g->storers.workers || !g->workers.workers)
+		return;
+	for (unsigned i = 0; i < g->storers.count; i++)
+		for (unsigned w = 0; w < g->workers.count; w++)
+			link_pair(g, i, w);
+}
+
+void master_unlink_worker(struct generation *g, unsigned worker)
+{
+	for (unsigned i = 0; i < g->config->store_count; i++)
+		*link_of(g, i, worker) = false;
+}
+
+/* Writers ------------------------------------------------------------------------------------------------------ */
+
+static void on_start(void *owner, unsigned slot)
+{
+	struct generation *g = owner;
+
+	memset(link_of(g, slot, 0), 0, g->worker_count * sizeof(*g->is_store_linked));
+}
+
+static void on_started(void *owner, unsigned slot, pid_t pid)
+{
+	const struct generation *g = owner;
+
+	if (g->storers.workers[slot].restarts)
+		store_count(&g->store_stats[slot]->restarts);
+	log_debug("the writer of store %s has pid %d", g->config->stores[slot].name, (int)pid);
+}
+
+static int run_child(void *owner, unsigned slot, int channel_fd)
+{
+	struct generation *g = owner;
+	struct storer_options opt = {
+		.config = &g->config->stores[slot],
+		.stats = g->store_stats[slot],
+		.channel_fd = channel_fd,
+		.identity = g->master->identity,
+		.sandbox = &g->sandbox,
+	};
+
+	master_abandon(g->master, g);
+	/* As the monitor: it has nothing to do with clients. */
+	generation_release(g, NULL, NULL);
+	if (g->log_fd >= 0)
+		close(g->log_fd);
+	g->log_fd = -1;
+	log_set_level(g->config->log.level);
+	return storer_run(&opt);
+}
+
+static void on_ready(void *owner, unsigned slot, bool all_ready)
+{
+	struct generation *g = owner;
+
+	/* Of two generations the later one's is shown. */
+	if (g->state != GENERATION_LEAVING)
+		g->store_stats[slot]->pid = (uint32_t)g->storers.workers[slot].pid;
+	if (g->storers.workers[slot].restarts)
+		log_info("store %s is written again", g->config->stores[slot].name);
+	master_link_stores(g);
+}
+
+static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
+{
+	const struct generation *g = owner;
+	struct store_stats *stats = g->store_stats[slot];
+
+	/* After a reload the one of the next generation stands there. */
+	if (stats->pid == (uint32_t)pid)
+		stats->pid = 0;
+	if (will_restart_ms >= 0)
+		log_error("the writer of store %s (pid %d) %s; another starts in %ld ms", g->config->stores[slot].name,
+			  (int)pid, how, will_restart_ms);
+}
+
+static void on_empty(void *owner)
+{
+	struct generation *g = owner;
+
+	loop_again(&g->master->loop, &g->master->sweep);
+}
+
+static const struct supervisor_ops storer_ops = {
+	.on_start = on_start,
+	.on_started = on_started,
+	.run_child = run_child,
+	.on_ready = on_ready,
+	.on_gone = on_gone,
+	.on_empty = on_empty,
+};
+
+/* Reading goes on without them, and changes wait for a moment before they are refused. */
+void master_start_storers(struct generation *g)
+{
+	int err;
+
+	g->storers.loop = &g->master->loop;
+	g->storers.ops = &storer_ops;
+	g->storers.owner = g;
+	if (g->config->store_count == 0)
+		return;
+	err = supervisor_start(&g->storers, g->config->store_count);
+	if (err)
+		log_error("cannot start the writers of the stores: %s", strerror(-err));
+}
