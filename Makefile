@@ -39,7 +39,9 @@ LLHTTP_CFLAGS := $(shell $(PKG) --cflags libllhttp 2>/dev/null)
 LLHTTP_LIBS   := $(shell $(PKG) --libs libllhttp 2>/dev/null || echo -lllhttp)
 endif
 
-PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares
+PKGS       := libbpf libconfuse jansson libcap-ng libseccomp ncursesw libcares nettle zlib hiredis
+# Has no .pc file.
+WSLAY_LIBS := -lwslay
 
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
@@ -50,13 +52,14 @@ LACKING    := $(if $(IS_BUILD),$(shell \
                         command -v $$tool >/dev/null || echo $$tool; done; \
                 for lib in $(PKGS) libxxhash $(if $(IS_TEST),cmocka); do \
                         $(PKG) --exists $$lib 2>/dev/null || echo $$lib; done; \
+                echo '#include <wslay/wslay.h>' | $(CC) -E - >/dev/null 2>&1 || echo wslay; \
                 [ -n '$(LLHTTP_DIR)' ] || $(PKG) --atleast-version=9.2 libllhttp 2>/dev/null || echo 'llhttp>=9.2'))
 ifneq ($(LACKING),)
 $(error not installed: $(LACKING); run: sudo scripts/bootstrap$(if $(IS_TEST), test))
 endif
 
 DEP_CFLAGS := $(shell $(PKG) --cflags $(PKGS) 2>/dev/null) $(LLHTTP_CFLAGS)
-DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) -lm
+DEP_LIBS   := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LLHTTP_LIBS) $(WSLAY_LIBS) -lm
 
 OUR_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iuser -Iinclude -I$(B)/bpf -I$(B)/gen \
               -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
@@ -79,6 +82,7 @@ BIN       := $(B)/sluice
 # Tests that replace system calls.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
+UNIT_LDFLAGS_test_udp_io := -Wl,--wrap=sendmmsg
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
@@ -101,9 +105,9 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-limits bench-slow bench-upstream-conns bpf-stats \
-        soak soak-proxy chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
+        soak soak-proxy soak-redis chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
 
@@ -131,6 +135,9 @@ bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (
 
 bench-idle: $(BIN) ## memory of an idle keep-alive connection
 	$(Q)SLUICE=$(BIN) python3 tests/bench/idle_memory.py $(ARGS)
+
+bench-channel: $(BIN) ## 10,000 subscribers of one channel: memory of each, time until all have a message
+	$(Q)SLUICE=$(BIN) python3 tests/bench/channel.py $(ARGS)
 
 bench-burst: $(BIN) ## 256 SYNs in one burst at workers that accept late (root)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/burst.py $(ARGS)
@@ -160,6 +167,9 @@ bench-proxy: $(BIN) $(BENCH) ## the reverse proxy beside nginx and HAProxy (ROWS
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_proxies.py --tools $(B)/tests/bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
+bench-udp: $(BIN) $(BENCH) ## the UDP proxy beside nginx's stream module: datagrams per CPU second (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx_udp.py --tools $(B)/tests/bench $(ARGS)
+
 bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
 	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)
 
@@ -170,6 +180,12 @@ bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and othe
 bench-upstream-conns: $(BIN) $(BENCH) ## connections to the back end, one worker and several (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/upstream_conns.py --tools $(B)/tests/bench \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+bench-redis: $(BIN) ## routes to Redis beside webdis: CPU per request (WRITE=FILE ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_webdis.py $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+soak-redis: $(BIN) ## 100,000 random commands, by sluice and by redis-cli: every answer compared (ARGS=--help)
+	$(Q)SLUICE=$(BIN) python3 tests/e2e/redis_session.py $(ARGS)
 
 soak-proxy: $(BIN) $(BENCH) ## a million proxied requests, every byte compared (ARGS="--requests 24000000" WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/proxy_soak.py --tools $(B)/tests/bench \

@@ -14,31 +14,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "steer_shared.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, STEER_MAX_SLOTS); /* the loader sets the slots in use */
-	__type(key, __u32);
-	__type(value, struct steer_slot);
-} steer_slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct steer_config);
-} steer_config SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, STEER_MAX_SLOTS);
-	__type(key, __u32);
-	__type(value, __u32);
-} steer_weights SEC(".maps");
+#include "steer_maps.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -53,20 +29,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } steer_socks SEC(".maps");
-
-static __always_inline void *lookup(void *map, __u32 key)
-{
-	return bpf_map_lookup_elem(map, &key);
-}
-
-/* Set by the loader: with the number known, the verifier walks the slots in use and no others. */
-const volatile __u32 slot_count = STEER_MAX_SLOTS;
-
-#define STEER_SLOT_COUNT(config)    slot_count
-#define STEER_SLOT_AT(slots, i)	    ((const struct steer_slot *)lookup(&steer_slots, i))
-#define STEER_WEIGHT_AT(weights, i) ((const __u32 *)lookup(&steer_weights, i))
-#include "steer_policy.h"
-#include "steer_atomic.h"
 
 /* False on a kernel without SELECT_OR_MIGRATE (before 5.14), whose context ends before
  * migrating_sk. */

@@ -56,14 +56,14 @@ union steer_resv_word {
 struct steer_slot {
 	struct steer_resv resv;	/* program, worker, master: compare-and-swap */
 	__u64 stamp_ns;		/* worker: CLOCK_MONOTONIC, once per loop iteration */
-	__u32 live;		/* worker: connections accepted and open; master: 0 when the worker is gone */
+	__u32 live;		/* worker: connections accepted and open, and UDP sessions; master: 0 when the worker is gone */
 	__u32 pending;		/* worker: events taken and not yet handled */
 	__u32 is_up;		/* master: 1 while the slot has a socket in the arrays and may be chosen */
 	__u32 cpu;		/* master: the core the slot stands for */
 	__u32 pid;		/* master: worker of this slot, 0 while there is none */
 	__u32 is_waiting;	/* worker: 1 while it sleeps in epoll_wait; stamped before it becomes 0 again;
 				   master: 0 when it does not wake though connections wait for it */
-	__u64 accepted;		/* worker: connections accepted since the slot came up */
+	__u64 accepted;		/* worker: connections accepted and UDP sessions begun since the slot came up */
 	__u64 rescued;		/* siblings, by atomic addition: connections they took from its queue, ever */
 	__u64 spare;
 } __attribute__((aligned(64)));

@@ -58,6 +58,7 @@ struct upgrade_leave {
 	uint16_t heir_count;		/* new workers */
 	uint16_t listener_count;	/* of is_kept */
 	bool is_kept[UPGRADE_LISTENERS_MAX];	/* in the order of the text */
+	bool is_udp_gone[UPGRADE_LISTENERS_MAX];	/* in the order of the UDP listeners, which are not in it: none is */
 };
 
 #endif

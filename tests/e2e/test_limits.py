@@ -99,6 +99,7 @@ def test_what_a_killed_worker_held_is_free_again():
     with Server(workers=4, limits={"client_connections": 24, "total_connections": 40}) as s:
         kept, _ = connect(s, 24, "127.0.0.2")
         for _ in range(3):
+            s.wait_live(24)  # those that were refused count until they are closed
             worker = max(s.workers(), key=lambda w: w["live"])
             held = worker["live"]
             assert held > 0

@@ -94,6 +94,25 @@ static void access_log__combined_without_a_request(void **state)
 	assert_non_null(strstr(format(access_format_combined, &e), "] \"-\" 200"));
 }
 
+/* UDP: something stands in the place of the request line. */
+static void access_log__what_is_no_request(void **state)
+{
+	struct access_entry e = entry(SPAN("/"));
+	json_t *object;
+
+	e.req = NULL;
+	e.method = "UDP";
+	e.target = "[::]:53";
+	e.status = 0;
+	assert_non_null(strstr(format(access_format_combined, &e), "] \"UDP [::]:53\" 000 128 \"-\" \"-\" \"done\""));
+	object = json_loads(format(access_format_json, &e), JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(object);
+	assert_string_equal(json_string_value(json_object_get(object, "method")), "UDP");
+	assert_string_equal(json_string_value(json_object_get(object, "target")), "[::]:53");
+	assert_true(json_is_null(json_object_get(object, "version")));
+	json_decref(object);
+}
+
 static void access_log__combined_stays_one_line(void **state)
 {
 	struct access_entry e = entry(SPAN("/\"\\\n\r\t\0\x7f\x80\xff~ "));
@@ -248,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(access_log__combined_is_that_of_apache_and_more),
 		cmocka_unit_test(access_log__combined_without_a_request),
+		cmocka_unit_test(access_log__what_is_no_request),
 		cmocka_unit_test(access_log__combined_stays_one_line),
 		cmocka_unit_test(access_log__always_fits_a_line),
 		cmocka_unit_test(access_log__json_has_every_member),

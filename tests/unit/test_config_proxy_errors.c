@@ -37,8 +37,9 @@ static void config_proxy_errors__name_the_nearest(void **state)
 						"'rewrite'?"}},
 		{ROUTE("zzzzzz = 1"),
 		 .want = {"2: unknown key 'zzzzzz' in route; known here: files, respond, redirect, "
-			  "proxy, status"}},
-		{ROUTE("zzzzzz = 1"), .want = {"2: response_add, response_remove"}},
+			  "proxy, websocket, redis, status"}},
+		{ROUTE("zzzzzz = 1"), .want = {"2: response_add, response_remove, message, frame"}},
+		{ROUTE("zzzzzz = 1"), .want = {"2: close_timeout, deflate, publish, origins"}},
 		{"upstream app { balance = lest " SERVER " }",
 		 .want = {"1: balance: 'lest' is unknown; did you mean 'least'? known: rr least "
 			  "p2c random weighted hash"}},

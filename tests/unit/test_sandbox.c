@@ -438,6 +438,30 @@ static void sandbox__refuses_and_counts_the_rest(void **state)
 	}
 }
 
+/* What a worker with a listen_udp does all day; an answer is not waited for. */
+static int try_udp(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct mmsghdr one = { 0 };
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return -errno;
+	if (sendmmsg(fd, &one, 1, 0) < 0 && errno == EPERM)
+		return -errno;
+	return recvmmsg(fd, &one, 1, 0, NULL) < 0 && errno == EPERM ? -errno : 0;
+}
+
+static void sandbox__lets_datagrams_through_where_there_are_any(void **state)
+{
+	skip_if_sanitized();
+	assert_result(run(SANDBOX_AUTO, SANDBOX_WORKER, try_udp), -EPERM, "none");
+	config.udp_listen_count = 1;
+	assert_result(run(SANDBOX_AUTO, SANDBOX_WORKER, try_udp), 0, "listen_udp");
+	assert_int_equal(*refused_count, 0);
+	config.udp_listen_count = 0;
+}
+
 static void sandbox__kills_for_all_when_strict(void **state)
 {
 	static const attempt tries[] = {try_netlink, try_mptcp, try_prctl, try_unknown, try_execve, try_create};
@@ -732,6 +756,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sandbox__kills_for_what_no_sane_path_does),
 		cmocka_unit_test(sandbox__refuses_and_counts_the_rest),
+		cmocka_unit_test(sandbox__lets_datagrams_through_where_there_are_any),
 		cmocka_unit_test(sandbox__kills_for_all_when_strict),
 		cmocka_unit_test(sandbox__tells_of_a_refused_call_once),
 		cmocka_unit_test(sandbox__fences_files),

@@ -123,7 +123,7 @@ static const struct handler_ops endless_ops = {
 static struct {
 	struct reply *reply;
 	char body[4096];
-	unsigned body_len, pauses, detached_events, detached_aborts;
+	unsigned body_len, pauses, detached_events, detached_aborts, detached_leaves;
 	bool has_last;
 	bool pauses_itself;	/* with each piece that it gets */
 	bool closes_at_once;	/* what it was given */
@@ -992,7 +992,7 @@ static void session__finds_out_whether_a_client_is_still_there(void **state)
 	assert_int_equal(f.stats.closed[CLOSE_CLIENT_ABORT], 1);
 }
 
-static void upgrade(void)
+static void upgrade_with(const struct detached_ops *ops)
 {
 	client_say(&f, "GET /relay HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly");
 	spin_ms(5);
@@ -1000,7 +1000,7 @@ static void upgrade(void)
 	relay.reply->is_upgrade = true;
 	reply_add(relay.reply, SPAN("Upgrade"), SPAN("x"));
 	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
-	reply_detach(relay.reply, &detached_ops, &relay, on_detached);
+	reply_detach(relay.reply, ops, &relay, on_detached);
 	run_until_replies(&f, 1);
 	spin_ms(5);
 	assert_non_null(strstr(f.got, "Upgrade: x\r\nConnection: Upgrade\r\n\r\n"));
@@ -1011,6 +1011,11 @@ static void upgrade(void)
 	assert_int_equal(f.server.exchanges.used_count, 0);
 	assert_int_equal(f.server.buffers.used_count, 0);
 	assert_int_equal(f.server.session_count, 1);
+}
+
+static void upgrade(void)
+{
+	upgrade_with(&detached_ops);
 }
 
 static void session__gives_its_connection_away(void **state)
@@ -1035,6 +1040,27 @@ static void session__gives_its_connection_away(void **state)
 	assert_int_equal(f.stats.closed[CLOSE_TUNNEL], 1);
 	assert_int_equal(relay.detached_aborts, 0);
 	assert_int_equal(seen.aborts, 0);
+	assert_int_equal(f.server.session_count, 0);
+}
+
+/* A stream whose end is that of its connection: no chunks, though the client speaks 1.1. */
+static void session__gives_away_an_answer_without_length(void **state)
+{
+	client_say(&f, "GET /relay HTTP/1.1\r\nHost: a\r\n\r\n");
+	spin_ms(5);
+	relay.reply->is_until_close = true;
+	reply_begin(relay.reply, REPLY_LENGTH_UNKNOWN);
+	reply_detach(relay.reply, &detached_ops, &relay, on_detached);
+	run_until_replies(&f, 1);
+	spin_ms(5);
+	assert_non_null(strstr(f.got, "HTTP/1.1 200 OK\r\n"));
+	assert_non_null(strstr(f.got, "Connection: close\r\n\r\n"));
+	assert_null(strstr(f.got, "Transfer-Encoding"));
+	assert_int_equal(f.server.exchanges.used_count, 0);
+	relay.detached.close(relay.detached.handle, CLOSE_EVENT_STREAM, 5);
+	assert_int_equal(f.last_status, 200);
+	assert_string_equal(f.last_reason, "event_stream");
+	assert_int_equal(f.last_body_sent, 5);
 	assert_int_equal(f.server.session_count, 0);
 }
 
@@ -1110,6 +1136,29 @@ static void session__ends_a_tunnel_when_its_time_has_come(void **state)
 	assert_string_equal(f.last_reason, "drain");
 	assert_int_equal(f.stats.closed[CLOSE_DRAIN], 1);
 	assert_int_equal(f.stats.timeouts, 0);
+}
+
+static void on_detached_leave(void *ctx)
+{
+	relay.detached_leaves++;
+}
+
+/* Who can say goodbye is asked to, and stays until it has. */
+static void session__lets_say_goodbye_when_the_time_has_come(void **state)
+{
+	static const struct detached_ops polite = {
+		.on_ready = on_detached_ready, .on_abort = on_detached_abort, .on_leave = on_detached_leave
+	};
+
+	upgrade_with(&polite);
+	server_spread_closes(&f.server, 20, 10);
+	spin_ms(40);
+	assert_int_equal(relay.detached_leaves, 1);
+	assert_int_equal(relay.detached_aborts, 0);
+	assert_int_equal(f.server.session_count, 1);
+	relay.detached.close(relay.detached.handle, CLOSE_DRAIN, 9);
+	assert_int_equal(f.server.session_count, 0);
+	assert_int_equal(f.last_body_sent, 9);
 }
 
 /* Its request was under way when the server began to leave. */
@@ -1207,9 +1256,11 @@ int main(void)
 		TEST(session__sends_what_is_in_a_pipe),
 		TEST(session__finds_out_whether_a_client_is_still_there),
 		TEST(session__gives_its_connection_away),
+		TEST(session__gives_away_an_answer_without_length),
 		TEST(session__may_be_closed_as_it_is_given_away),
 		TEST(session__takes_its_connection_back_when_it_must),
 		TEST(session__spreads_the_ends_of_what_was_given_away),
+		TEST(session__lets_say_goodbye_when_the_time_has_come),
 		TEST(session__ends_a_tunnel_when_its_time_has_come),
 		TEST(session__limits_a_tunnel_that_begins_late),
 		TEST(session__passes_methods_it_has_not_heard_of),

@@ -282,6 +282,24 @@ static void session__is_counted_anew_in_another_table(void **state)
 	assert_refused("429", "client_connections");
 }
 
+/* To a generation without such limits, whose table is the same for the sake of its rates: no count is left behind. */
+static void session__leaves_no_count_where_nobody_counts(void **state)
+{
+	count_connections();
+	f.server.limits.client_connections = 1;
+	f.server.limits.total_connections = 5;
+	another_client();
+	assert_served();
+	assert_int_equal(server_hand_over(&f.server, take_guest, NULL), 1);
+	f.server.limits.row.connections = NULL;
+	assert_int_equal(server_adopt(&f.server, guest_fd, &guest), 0);
+	assert_int_equal(table.header->connections, 0);
+	assert_served();
+	count_connections();
+	another_client();
+	assert_served();
+}
+
 static void session__is_told_when_it_is_too_old(void **state)
 {
 	f.server.limits.age_ms = 20;
@@ -547,6 +565,7 @@ int main(void)
 		TEST(session__closes_at_once_when_too_many_are_refused),
 		TEST(session__stays_counted_when_it_moves),
 		TEST(session__is_counted_anew_in_another_table),
+		TEST(session__leaves_no_count_where_nobody_counts),
 		TEST(session__is_told_when_it_is_too_old),
 		TEST(session__refuses_requests_over_the_rate),
 		TEST(session__counts_what_no_route_answers),

@@ -36,7 +36,10 @@ static void make_up(struct made_up *m)
 		.state = WORKER_RUNNING,
 	};
 	m->stats[0].closed[CLOSE_IDLE] = 7;
+	m->stats[0].websocket.connections = 3;
+	m->stats[0].websocket.told_lost = 2;
 	m->stats[1] = m->stats[0];
+	m->stats[1].websocket.connections = 4;
 	m->stats[1].state = WORKER_DOWN;
 	m->stats[1].closed[CLOSE_REFUSED] = 5;
 	assert_int_equal(sock_addr_parse(SPAN("127.0.0.1:8080"), &m->listens[0].addr), 0);
@@ -130,6 +133,8 @@ static void status__json_keeps_the_contract(void **state)
 	assert_int_equal(number_at(json_object_get(w, "closed"), "idle"), 7);
 	assert_int_equal(number_at(json_object_get(w, "closed"), "refused"), 0);
 	assert_int_equal(json_object_size(json_object_get(w, "closed")), CLOSE_REASON_COUNT);
+	assert_int_equal(number_at(json_object_get(w, "websocket"), "connections"), 3);
+	assert_int_equal(number_at(json_object_get(w, "websocket"), "told_lost"), 2);
 	w = json_array_get(json_object_get(s, "workers"), 1);
 	assert_int_equal(number_at(w, "slot"), 1);
 	assert_string_equal(string_at(w, "state"), "down");
@@ -213,6 +218,7 @@ static void status__totals_are_the_sums(void **state)
 	assert_int_equal(number_at(json_object_get(t, "status"), "2xx"), 9800);
 	assert_int_equal(number_at(json_object_get(t, "closed"), "idle"), 14);
 	assert_int_equal(number_at(json_object_get(t, "closed"), "refused"), 5);
+	assert_int_equal(number_at(json_object_get(t, "websocket"), "connections"), 7);
 	json_decref(s);
 }
 
@@ -515,10 +521,61 @@ static void status__prints_what_another_version_sends(void **state)
 	}
 }
 
+static void assert_udp_line(const json_t *status)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	status_print(status, out);
+	fclose(out);
+	assert_non_null(strstr(text, "\nudp      [::1]:53 (steered) - 7 sessions, 15 datagrams in, 0 out\n"));
+	free(text);
+}
+
+static void status__json_shows_udp(void **state)
+{
+	struct udp_listener listener = {.is_steered = true};
+	struct status_udp_listen udp = {.listener = &listener, .mode = "proxy dns", .verdicts = {.kept = 7, .short_header = 2}};
+	const struct status_draining draining = {.udp_sessions = 4};
+	const json_t *u, *l;
+	struct made_up m;
+	json_t *s;
+
+	make_up(&m);
+	assert_int_equal(sock_addr_parse(SPAN("[::1]:53"), &listener.addr), 0);
+	m.stats[0].udp = (struct udp_stats){.in = 10, .forwarded = 8, .dropped = {[UDP_DROP_BUSY] = 2}};
+	m.stats[0].udp_sessions = 3;
+	m.stats[1].udp = (struct udp_stats){.in = 5, .echoed = 5, .ended = {[UDP_NO_REPLY] = 1}};
+	m.source.udp_listens = &udp;
+	m.source.udp_listen_count = 1;
+	m.source.draining = &draining;
+	m.source.draining_count = 1;
+	s = status_json(&m.source, &m.steering);
+	u = json_object_get(s, "udp");
+	assert_int_equal(number_at(u, "in"), 15);
+	assert_int_equal(number_at(u, "echoed"), 5);
+	assert_int_equal(number_at(u, "live"), 3);
+	assert_int_equal(number_at(u, "draining"), 4);
+	assert_int_equal(number_at(json_object_get(u, "dropped"), "busy"), 2);
+	assert_int_equal(number_at(json_object_get(u, "ended"), "no_reply"), 1);
+	l = json_array_get(json_object_get(u, "listen"), 0);
+	assert_string_equal(string_at(l, "address"), "[::1]:53");
+	assert_string_equal(string_at(l, "udp"), "proxy dns");
+	assert_int_equal(number_at(json_object_get(l, "verdicts"), "kept"), 7);
+	assert_int_equal(number_at(json_object_get(l, "verdicts"), "short_header"), 2);
+	u = json_object_get(json_array_get(json_object_get(s, "workers"), 1), "udp");
+	assert_int_equal(number_at(u, "in"), 5);
+	assert_udp_line(s);
+	json_decref(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status__json_keeps_the_contract),
+		cmocka_unit_test(status__json_shows_udp),
 		cmocka_unit_test(status__gives_the_quantiles_of_request_times),
 		cmocka_unit_test(status__says_who_is_stalled),
 		cmocka_unit_test(status__totals_are_the_sums),

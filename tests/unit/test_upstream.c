@@ -957,6 +957,39 @@ static void upstream__survives_anything_in_any_order(void **state)
 	}
 }
 
+/* Without a connection: counted where it is, and what becomes of it is known to all. */
+static void upstream__claims_a_server_for_datagrams(void **state)
+{
+	struct upstream_lease lease = { 0 };
+	struct upstream_address address;
+
+	fix_init(&f, 2);
+	f.opt.fail_max = 2;
+	fix_set_paper_address(&f, 0);
+	fix_start(&f, 0);
+	upstream_lease_init(&lease);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(upstream_claim(f.u, &lease, &address), 0);
+		assert_int_equal(address.len, sizeof(struct sockaddr_in));
+		assert_int_equal(lease.endpoint, 0);
+		assert_int_equal(f.table.endpoints[0].active, 1);
+		upstream_unclaim(&lease, OUTCOME_FAILED);
+	}
+	assert_int_equal(f.table.endpoints[0].active, 0);
+	assert_int_equal(f.table.endpoints[0].ejections, 1);
+	assert_int_equal(upstream_lease_counters(&lease)->failures, 2);
+	/* Another one, as soon as there is one; withdrawn it says nothing. */
+	fix_set_paper_address(&f, 1);
+	assert_int_equal(upstream_claim(f.u, &lease, &address), 0);
+	assert_int_equal(lease.endpoint, 1);
+	upstream_cancel(&lease);
+	upstream_cancel(&lease);
+	assert_int_equal(f.table.endpoints[1].active, 0);
+	f.table.endpoints[0].is_drained = f.table.endpoints[1].is_drained = 1;
+	assert_int_equal(upstream_claim(f.u, &lease, &address), -ENOENT);
+	fix_fini(&f);
+}
+
 static void upstream__dies_without_a_worker(void **state)
 {
 	struct upstream *u;
@@ -1000,6 +1033,7 @@ int main(void)
 		cmocka_unit_test(upstream__survives_a_lack_of_memory),
 		cmocka_unit_test(upstream__survives_a_lack_of_descriptors),
 		cmocka_unit_test(upstream__survives_anything_in_any_order),
+		cmocka_unit_test(upstream__claims_a_server_for_datagrams),
 		cmocka_unit_test(upstream__dies_without_a_worker),
 	};
 

@@ -153,6 +153,14 @@ void upstream_lease_move(struct upstream_lease *to, struct upstream_lease *from)
  * close the connection all the same.  Counts timeouts and failures; status and bytes are the asker's to count.
  */
 void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcome, bool is_reusable);
+/*
+ * For datagrams: a server chosen and counted as for a connection, but the socket is the asker's business.  Nobody waits
+ * and nobody is called back; of the lease only `key` is used, and lease->endpoint says who it is.  0; -ENOENT: none can
+ * be had.  The claim ends with upstream_unclaim() or upstream_cancel(), and the lease may then claim again.
+ */
+int upstream_claim(struct upstream *u, struct upstream_lease *lease, struct upstream_address *ret_address);
+/* Counts timeouts and failures. */
+void upstream_unclaim(struct upstream_lease *lease, enum upstream_outcome outcome);
 /* Counters of this worker for lease->endpoint; NULL without one. */
 struct upstream_counters *upstream_lease_counters(const struct upstream_lease *lease);
 /* "127.0.0.1:9001", "unix:/run/app.sock" of lease->endpoint, for the log; "-" without one.  `text` may stay unused. */

@@ -4,6 +4,7 @@
  *
  *   upstream.c           life of an upstream
  *   upstream_lease.c     states of a lease
+ *   upstream_claim.c     a server without a connection to it
  *   upstream_balance.c   who may be chosen, who is
  *   upstream_health.c    ejection of endpoints that fail (circuit breaker)
  *   upstream_pool.c      connections: connecting, idle ones
@@ -75,7 +76,7 @@ struct upstream {
 	bool is_draining;
 };
 
-enum lease_state { LEASE_OFF, LEASE_DEFERRED, LEASE_QUEUED, LEASE_CONNECTING, LEASE_HELD };
+enum lease_state { LEASE_OFF, LEASE_DEFERRED, LEASE_QUEUED, LEASE_CONNECTING, LEASE_HELD, LEASE_CLAIMED };
 
 enum choice { CHOICE_MADE, CHOICE_FULL, CHOICE_NONE };
 
@@ -97,6 +98,9 @@ void upstream_run_job(struct job *j);
 int upstream_give(struct upstream *u, struct upstream_lease *lease, struct peer *p);
 /* The lease is over: tells the asker. */
 void upstream_fail(struct upstream *u, struct upstream_lease *lease, enum upstream_failure why);
+/* The request is at the peer from now on, whether connected or not. */
+void lease_enter(struct upstream *u, struct upstream_lease *lease, struct peer *p);
+void lease_leave(struct upstream *u, struct upstream_lease *lease, struct peer *p, enum upstream_outcome outcome);
 /* Connecting has ended; `err` 0 or -errno.  The connection is closed by then unless err is 0. */
 void upstream_connected(struct upstream *u, struct upstream_lease *lease, int err);
 

@@ -12,7 +12,7 @@
  *   OFF, on_failed     CONNECTING ----------------------------------'
  *   (timeout)             `--> OFF, on_failed: refused, timeout
  *
- * upstream_release ends HELD; upstream_cancel ends any state.
+ * upstream_release ends HELD; upstream_cancel ends any state.  CLAIMED (upstream_claim.c) has a server and no connection.
  *
  * Recursion: a callback may acquire, release and cancel, which calls back again.  Acquiring is deferred when DEPTH_MAX
  * callbacks are on the stack, the queue is served by one loop at a time, cancel serves it from a job: so the depth is
@@ -76,8 +76,7 @@ void upstream_fail(struct upstream *u, struct upstream_lease *lease, enum upstre
 	u->depth--;
 }
 
-/* The request is at the endpoint from now on, whether connected or not. */
-static void enter(struct upstream *u, struct upstream_lease *lease, struct peer *p)
+void lease_enter(struct upstream *u, struct upstream_lease *lease, struct peer *p)
 {
 	if (lease->tried_count > 0) {
 		struct peer *last = &u->peers[lease->tried[(lease->tried_count - 1) % UPSTREAM_TRIED_MAX]];
@@ -92,7 +91,7 @@ static void enter(struct upstream *u, struct upstream_lease *lease, struct peer 
 	lease->endpoint = u->first_endpoint + (unsigned)(p - u->peers);
 }
 
-static void leave(struct upstream *u, struct upstream_lease *lease, struct peer *p, enum upstream_outcome outcome)
+void lease_leave(struct upstream *u, struct upstream_lease *lease, struct peer *p, enum upstream_outcome outcome)
 {
 	upstream_count_down(&p->shared->active, &p->counters->active);
 	health_note(u, lease, p, outcome);
@@ -122,7 +121,7 @@ static void fail_connect(struct upstream *u, struct upstream_lease *lease, struc
 
 	if (!is_own_fault)
 		p->counters->connect_failures++;
-	leave(u, lease, p, is_own_fault ? OUTCOME_NEUTRAL : OUTCOME_FAILED);
+	lease_leave(u, lease, p, is_own_fault ? OUTCOME_NEUTRAL : OUTCOME_FAILED);
 	upstream_fail(u, lease, is_own_fault ? UPSTREAM_NO_MEMORY :
 			        err == -ETIMEDOUT ? UPSTREAM_CONNECT_TIMEOUT : UPSTREAM_REFUSED);
 }
@@ -153,7 +152,7 @@ int upstream_give(struct upstream *u, struct upstream_lease *lease, struct peer 
 	if (uc) {
 		uc->lease = lease;
 		uc->request_count++;
-		enter(u, lease, p);
+		lease_enter(u, lease, p);
 		p->counters->reuses++;
 		hold(u, lease, uc);
 		return 0;
@@ -163,7 +162,7 @@ int upstream_give(struct upstream *u, struct upstream_lease *lease, struct peer 
 		health_note(u, lease, p, OUTCOME_NEUTRAL);
 		return err;
 	}
-	enter(u, lease, p);
+	lease_enter(u, lease, p);
 	if (err) {
 		fail_connect(u, lease, p, err);
 	} else if (is_connected) {
@@ -235,7 +234,7 @@ static void withdraw(struct upstream *u, struct upstream_lease *lease)
 	lease->conn = lease->connecting = NULL;
 	lease->state = LEASE_OFF;
 	u->lease_count--;
-	leave(u, lease, peer_of(u, lease->endpoint), OUTCOME_NEUTRAL);
+	lease_leave(u, lease, peer_of(u, lease->endpoint), OUTCOME_NEUTRAL);
 	conns_close(u, uc);
 	/* Whoever waits is served from the loop: cancel calls nobody back. */
 	if (u->queue_count)
@@ -258,6 +257,9 @@ void upstream_cancel(struct upstream_lease *lease)
 	case LEASE_CONNECTING:
 	case LEASE_HELD:
 		withdraw(u, lease);
+		return;
+	case LEASE_CLAIMED:
+		upstream_unclaim(lease, OUTCOME_NEUTRAL);
 		return;
 	}
 	lease->state = LEASE_OFF;
@@ -291,7 +293,7 @@ void upstream_release(struct upstream_lease *lease, enum upstream_outcome outcom
 		p->counters->timeouts++;
 	else if (outcome == OUTCOME_FAILED)
 		p->counters->failures++;
-	leave(u, lease, p, outcome);
+	lease_leave(u, lease, p, outcome);
 	/* The question of yielding comes first: it is asked of every connection that comes free. */
 	if (!queue_should_yield(u, p) && is_reusable && !lease->is_lone && conns_can_keep(u, uc))
 		conns_keep(u, uc);

@@ -121,11 +121,18 @@ static bool has_request_line(const struct access_entry *e)
 
 static void add_request_line(struct buf *b, const struct access_entry *e)
 {
-	if (!has_request_line(e)) {
+	if (!has_request_line(e) && !e->method) {
 		buf_add_lit(b, "\"-\"");
 		return;
 	}
 	buf_add_char(b, '"');
+	if (!has_request_line(e)) {
+		add_escaped(b, span_str(e->method), SHORT_MAX);
+		buf_add_char(b, ' ');
+		add_escaped(b, span_str(e->target), TARGET_MAX);
+		buf_add_char(b, '"');
+		return;
+	}
 	add_escaped(b, e->req->method_text, SHORT_MAX);
 	buf_add_char(b, ' ');
 	add_escaped(b, e->req->target, TARGET_MAX);
@@ -167,26 +174,6 @@ void access_format_combined(struct buf *b, const struct access_entry *e)
 	buf_add_u64(b, e->slot);
 }
 
-/* Bytes of the UTF-8 character in front (RFC 3629: shortest form, no surrogates, up to U+10FFFF), 0
- * if it is none. */
-static size_t utf8_len(struct span s)
-{
-	const uint8_t *p = (const uint8_t *)s.ptr;
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint8_t low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-	uint8_t high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-
-	if (p[0] > 0xf4 || len > s.len)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if (p[i] < low || p[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return len;
-}
-
 static void add_json_escape(struct buf *b, uint8_t byte)
 {
 	if (byte == '"' || byte == '\\') {
@@ -204,7 +191,7 @@ static void add_json_text(struct buf *b, struct span s, size_t max)
 	size_t limit = b->len + max, i = 0;
 
 	while (i < s.len && b->len + 6 <= limit && !b->is_truncated) {
-		size_t len = utf8_len(span_of(s.ptr + i, s.len - i));
+		size_t len = span_utf8_len(span_of(s.ptr + i, s.len - i));
 
 		if (len == 0)
 			buf_add_lit(b, "\xef\xbf\xbd");
@@ -274,8 +261,11 @@ static void add_json_request(struct buf *b, const struct access_entry *e)
 	const struct request *req = has_request_line(e) ? e->req : NULL;
 	struct span none = span_of(NULL, 0);
 
-	add_member(b, ",\"method\":", req ? req->method_text : none, SHORT_MAX);
-	add_member(b, ",\"target\":", req ? req->target : none, TARGET_MAX);
+	struct span method = e->method ? span_str(e->method) : none;
+	struct span target = e->target ? span_str(e->target) : none;
+
+	add_member(b, ",\"method\":", req ? req->method_text : method, SHORT_MAX);
+	add_member(b, ",\"target\":", req ? req->target : target, TARGET_MAX);
 	add_member(b, ",\"version\":", req ? versions[req->version_minor & 1] : none, SHORT_MAX);
 	add_member(b, ",\"host\":", header(e, HEADER_HOST), TEXT_MAX);
 	add_member(b, ",\"referer\":", header(e, HEADER_REFERER), TEXT_MAX);

@@ -10,6 +10,8 @@ struct reply_origin;
 
 struct access_entry {
 	const struct request *req; /* NULL when no request could be parsed */
+	/* Where it is NULL for want of one: what stands in the place of its method and target (UDP); NULL: nothing. */
+	const char *method, *target;
 	struct span peer_host;
 	uint16_t peer_port;
 	unsigned status;      /* 0: closed without a reply */

@@ -360,6 +360,10 @@ static enum step probe(struct session *s, const struct handler_ops *ops)
 {
 	struct exchange *x = s->exchange;
 
+	if (x->reply.ends_with_client) {
+		session_close(s, CLOSE_CLIENT_ABORT);
+		return STEP_CLOSED;
+	}
 	if (!ops || !ops->relays_continue || x->reply.is_begun || x->has_probed)
 		return STEP_WAIT;
 	if (x->request.version_minor == 0) {
@@ -434,7 +438,7 @@ static void fill_entry(struct session *s, struct access_entry *e, uint64_t durat
 	uint64_t given = x->output.total - x->output_before;
 	uint64_t waiting = s->state == SESSION_CLOSED ? x->output.queued : 0;
 
-	e->req = &x->request;
+	*e = (struct access_entry){ .req = &x->request };
 	e->status = x->reply.is_begun ? x->reply.status : 0;
 	e->bytes_sent = given - MIN(given, waiting);
 	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);

@@ -45,6 +45,11 @@ static void put_status(struct buf *b, unsigned status)
 	buf_add_lit(b, "\r\n");
 }
 
+static bool is_chunked(const struct reply *r)
+{
+	return r->is_unsized && r->req->version_minor > 0 && !r->is_until_close;
+}
+
 static void put_framing(struct buf *b, const struct reply *r)
 {
 	if (r->status < 200 || r->status == 204 || r->status == 304)
@@ -53,7 +58,7 @@ static void put_framing(struct buf *b, const struct reply *r)
 		buf_add_lit(b, "Content-Length: ");
 		buf_add_u64(b, r->length);
 		buf_add_lit(b, "\r\n");
-	} else if (r->req->version_minor > 0) {
+	} else if (is_chunked(r)) {
 		buf_add_lit(b, "Transfer-Encoding: chunked\r\n");
 	}
 }
@@ -85,7 +90,7 @@ static void decide_close(struct session *s, struct reply *r)
 		return;
 	if (!req->is_keep_alive || s->conn.has_read_end)
 		r->must_close = true;
-	if (r->is_unsized && req->version_minor == 0 && !r->has_no_content)
+	if (r->is_unsized && !is_chunked(r) && !r->has_no_content)
 		r->must_close = true;
 	if (s->server->is_draining && !r->must_close) {
 		r->must_close = true;
@@ -197,11 +202,6 @@ static bool account(struct reply *r, uint64_t len)
 	return len > 0 && !r->has_no_content;
 }
 
-static bool is_chunked(const struct reply *r)
-{
-	return r->is_unsized && r->req->version_minor > 0;
-}
-
 static void chunk_open(struct reply *r, uint64_t len)
 {
 	char line[24];
@@ -311,7 +311,7 @@ static void http1_detach(struct reply *r, const struct detached_ops *ops, void *
 {
 	struct exchange *x = exchange_of(r);
 
-	BUG_ON(!r->is_begun || !r->is_upgrade);
+	BUG_ON(!r->is_begun || !(r->is_upgrade || r->is_until_close));
 	x->detached = ops;
 	x->detached_ctx = ctx;
 	x->on_detached = on_detached;

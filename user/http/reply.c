@@ -22,6 +22,7 @@ void reply_init(struct reply *r, const struct reply_ops *ops, const struct reque
 	r->written = 0;
 	r->sent = 0;
 	r->is_relayed = false;
+	r->ends_with_client = false;
 	r->is_upgrade = false;
 	r->wants_splice = false;
 	r->wants_pause_note = false;

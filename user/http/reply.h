@@ -12,7 +12,7 @@
  *
  * What a handler that relays needs besides: reply_pause_body stops the request's content from coming, reply_interim sends a
  * 1xx before the reply, reply_write_pipe and reply_splice_body move content through pipes, and reply_detach takes the
- * connection over once a 101 has been sent.
+ * connection over once a 101, or the head of an answer that only its connection ends, has been sent.
  */
 #ifndef SLUICE_HTTP_REPLY_H
 #define SLUICE_HTTP_REPLY_H
@@ -31,12 +31,14 @@
 
 struct reply;
 
-/* Who has taken a connection over; both are called at most until the connection is given back by reply_detach's close. */
+/* Who has taken a connection over; they are called at most until the connection is given back by reply_detach's close. */
 struct detached_ops {
 	/* An event; conn_note_events was called already. */
 	void (*on_ready)(void *ctx);
 	/* The server closes the connection (it stops): let go of it, call nothing.  How many bytes the client was sent. */
 	uint64_t (*on_abort)(void *ctx);
+	/* It is to end soon, at the latest by on_abort: say goodbye.  NULL: it is closed at once instead. */
+	void (*on_leave)(void *ctx);
 };
 
 /* A connection that is no longer HTTP. */
@@ -91,7 +93,9 @@ struct reply {
 	uint64_t sent;		/* bytes of head and content given to the socket so far */
 	bool is_relayed;	/* Date and Server are among the fields already, where they are wanted */
 	bool is_upgrade;	/* 101: the connection is to be detached */
+	bool is_until_close;	/* of unknown length, not chunked in 1.1 either; the connection may be detached */
 	bool wants_splice;	/* on_body_ready instead of on_body, while the content is sized and can be spliced */
+	bool ends_with_client;	/* an answer without end: a client that has ended its side reads no more of it */
 	bool wants_pause_note;	/* on_body_pause is to be called once the session has no more content at hand */
 	struct buf *request_trailers;	/* where those of chunked content go (parser.trailers); NULL: dropped */
 	const char *why;	/* for the log, instead of how the session sees the end; a constant */
@@ -174,9 +178,9 @@ static inline ssize_t reply_splice_body(struct reply *r, int pipe_fd, size_t len
 }
 
 /*
- * After reply_begin of a 101 with is_upgrade: as soon as the head is sent, `on_detached` gives the connection away, and
- * what it returns is the context of `ops`; everything of the request is gone afterwards.  If the client is gone before,
- * on_abort of the handler comes instead.
+ * After reply_begin of a 101 with is_upgrade, or with is_until_close: as soon as the head is sent, `on_detached` gives the
+ * connection away, and what it returns is the context of `ops`; everything of the request is gone afterwards.  If the
+ * client is gone before, on_abort of the handler comes instead.
  */
 static inline void reply_detach(struct reply *r, const struct detached_ops *ops, void *ctx,
 				void *(*on_detached)(void *ctx, const struct detached *d))

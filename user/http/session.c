@@ -262,7 +262,7 @@ static void on_timer(struct timer *timer)
 	struct exchange *x = s->exchange;
 
 	if (s->state == SESSION_DETACHED) {
-		session_close(s, CLOSE_DRAIN);
+		session_leave_detached(s);
 		return;
 	}
 	if (judge_pace(s))

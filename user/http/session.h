@@ -159,6 +159,8 @@ enum pace_verdict session_judge_pace(struct session *s);
 void session_detach(struct session *s);
 /* An event of a detached connection. */
 void session_run_detached(struct session *s);
+/* Its instant has come: it ends, or whoever has it ends it in its own way. */
+void session_leave_detached(struct session *s);
 /* Where the server spreads the ends of such connections: draws the instant of this one. */
 void session_limit_detached(struct session *s);
 /* It is being closed: whoever has it lets go of it, and the log has its line. */

@@ -70,6 +70,16 @@ void session_limit_detached(struct session *s)
 	loop_timer_start(srv->loop, &s->timer, MAX(from_ms - now_ms, 1ull));
 }
 
+void session_leave_detached(struct session *s)
+{
+	const struct detachment *d = s->detachment;
+
+	if (d->ops->on_leave)
+		d->ops->on_leave(d->ctx);
+	else
+		session_close(s, CLOSE_DRAIN);
+}
+
 void session_run_detached(struct session *s)
 {
 	s->detachment->ops->on_ready(s->detachment->ctx);

@@ -150,7 +150,7 @@ static void join(const struct session *s)
 /* Another process says so, and what it says is no reason to write beyond the table. */
 static bool is_counted_here(const struct server_limits *l, const struct server_guest *g)
 {
-	return l->row.connections && g->limit_id == l->table->header->id &&
+	return g->limit_id && l->table && l->table->header && g->limit_id == l->table->header->id &&
 	       (g->limit_entry == 0 || limit_table_has(l->table, g->limit_entry));
 }
 
@@ -175,8 +175,11 @@ void session_take_over_count(struct session *s, const struct server_guest *g)
 {
 	const struct server_limits *l = &s->server->limits;
 
-	if (!l->row.connections)
+	/* This generation counts no more; the table goes on for rates, and perhaps for the next one's connections. */
+	if (!l->row.connections) {
+		session_drop_guest(s->server, g);
 		return;
+	}
 	if (is_counted_here(l, g)) {
 		s->limit_entry = g->limit_entry;
 		s->is_counted = g->is_counted;

@@ -5,7 +5,13 @@
 
 #include "net/steer.h"
 
+#include <bpf/libbpf.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+
+#ifndef SO_ATTACH_REUSEPORT_EBPF
+#define SO_ATTACH_REUSEPORT_EBPF 52
+#endif
 
 struct steer_bpf;
 
@@ -61,6 +67,10 @@ void steer_unload(struct steer *s);
 void steer_pin_addresses(struct steer *s);
 /* Harmless on a free one. */
 void steer_close_address(struct steer_address *a);
+/* Adds up the counters (64 bits each, `size` bytes) of all CPUs in a per-CPU array of one.  0 or -errno. */
+int steer_sum_counters(int map_fd, void *ret_sum, size_t size);
+/* libbpf prints to stderr what steer_why() reports anyhow, and pages of verifier log. */
+int steer_keep_quiet(enum libbpf_print_level level, const char *format, va_list args);
 
 /* steer_pin.c: nothing to do when pin_dir is NULL; the reason of a refusal is left in s->pin_error. */
 void steer_pin_open(struct steer *s, const char *dir);

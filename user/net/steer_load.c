@@ -19,15 +19,8 @@
 #include "base/err.h"
 #include "steer.skel.h"
 
-#ifndef SO_ATTACH_REUSEPORT_EBPF
-#define SO_ATTACH_REUSEPORT_EBPF 52
-#endif
-#ifndef SO_DETACH_REUSEPORT_BPF
-#define SO_DETACH_REUSEPORT_BPF 68
-#endif
 
-/* libbpf prints to stderr what is reported by steer_why() anyhow, and pages of verifier log. */
-static int keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
+int steer_keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
 {
 	return 0;
 }
@@ -92,7 +85,7 @@ static int prepare(const struct steer *s, struct steer_bpf *skel, bool can_migra
 /* 0 or -errno, with errno as the failing call left it: libbpf keeps it. */
 static int load_one(const struct steer *s, bool can_migrate, int socks_fd, struct steer_bpf **ret_skel)
 {
-	libbpf_print_fn_t old = libbpf_set_print(keep_quiet);
+	libbpf_print_fn_t old = libbpf_set_print(steer_keep_quiet);
 	struct steer_bpf *skel = steer_bpf__open();
 	int r = skel ? 0 : -errno;
 
@@ -311,26 +304,29 @@ void steer_remove_address(struct steer *s, unsigned id)
 	steer_close_address(a);
 }
 
-int steer_read_verdicts(const struct steer *s, struct steer_verdicts *ret_verdicts)
+int steer_sum_counters(int map_fd, void *ret_sum, size_t size)
 {
 	int cpus = libbpf_num_possible_cpus(), r = 0;
-	__u64 *sum = (__u64 *)ret_verdicts;
-	struct steer_verdicts *each;
+	uint64_t *sum = ret_sum, *each;
 	__u32 key = 0;
 
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, size);
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(map_fd, &key, each))
+		r = -errno;
+	for (size_t i = 0; i < (size_t)cpus * size / sizeof(*sum) && r == 0; i++)
+		sum[i % (size / sizeof(*sum))] += each[i];
+	free(each);
+	return r;
+}
+
+int steer_read_verdicts(const struct steer *s, struct steer_verdicts *ret_verdicts)
+{
 	memset(ret_verdicts, 0, sizeof(*ret_verdicts));
 	if (s->map_fds[STEER_MAP_VERDICTS] < 0)
 		return 0;
-	if (cpus < 0)
-		return cpus;
-	each = calloc((size_t)cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(s->map_fds[STEER_MAP_VERDICTS], &key, each))
-		r = -errno;
-	for (int cpu = 0; cpu < cpus && r == 0; cpu++)
-		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
-			sum[i] += ((__u64 *)&each[cpu])[i];
-	free(each);
-	return r;
+	return steer_sum_counters(s->map_fds[STEER_MAP_VERDICTS], ret_verdicts, sizeof(*ret_verdicts));
 }

@@ -54,6 +54,9 @@ void cli_print_changes(FILE *out, const json_t *report)
 			number_at(draining, "connections"), workers);
 	else
 		fputs("none is left with old workers\n", out);
+	if (number_at(json_object_get(report, "udp"), "draining"))
+		fprintf(out, "  %-10s %" PRIu64 " sessions stay with old workers\n", "udp",
+			number_at(json_object_get(report, "udp"), "draining"));
 	json_array_foreach(json_object_get(report, "warnings"), i, warning)
 		fprintf(out, "  warning: %s\n", json_string_value(warning));
 }

@@ -62,7 +62,7 @@ int cli_do_check(struct cli *cli)
 	else
 		fprintf(cli->env->out,
 			"%s: correct; addresses: %u, upstreams: %u, sites: %u, routes: %u\n",
-			config->path ? config->path : "configuration", config->listen_count,
+			config->path ? config->path : "configuration", config->listen_count + config->udp_listen_count,
 			config->upstream_count, config->site_count, route_count);
 	config_free(config);
 	return CLI_OK;

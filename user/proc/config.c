@@ -52,6 +52,9 @@ static void free_route(struct config_route *route)
 {
 	free_list(route->index, route->index_count);
 	free_proxy(&route->proxy);
+	free_list(route->websocket.origins, route->websocket.origins_count);
+	free_list(route->redis.allow, route->redis.allow_count);
+	free(route->redis.key_prefix);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);
@@ -78,22 +81,50 @@ static void free_upstream(struct config_upstream *u)
 	free(u->check.host);
 }
 
+static void free_redis(struct config_redis *r)
+{
+	free(r->name);
+	free(r->server);
+	free(r->user);
+	free(r->password);
+	free_upstream(&r->upstream);
+}
+
+unsigned config_group_count(const struct config *c)
+{
+	return c->upstream_count + c->redis_count;
+}
+
+const struct config_upstream *config_group(const struct config *c, unsigned i)
+{
+	return i < c->upstream_count ? &c->upstreams[i] : &c->redis[i - c->upstream_count].upstream;
+}
+
 void config_free(struct config *c)
 {
 	if (!c)
 		return;
 	for (unsigned i = 0; i < c->listen_count; i++)
 		free(c->listens[i].text);
+	for (unsigned i = 0; i < c->udp_listen_count; i++) {
+		free(c->udp_listens[i].text);
+		free(c->udp_listens[i].mode);
+		free_list(c->udp_listens[i].verified, c->udp_listens[i].verified_count);
+	}
 	for (unsigned i = 0; i < c->site_count; i++)
 		free_site(&c->sites[i]);
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		free_upstream(&c->upstreams[i]);
+	for (unsigned i = 0; i < c->redis_count; i++)
+		free_redis(&c->redis[i]);
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
 	free(c->listens);
+	free(c->udp_listens);
 	free(c->sites);
 	free(c->upstreams);
+	free(c->redis);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);

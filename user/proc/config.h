@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream.h"
+#include "app/websocket.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -47,7 +48,23 @@ struct config_listen {
 	bool has_proxy_protocol;	/* every connection begins with a PROXY protocol header, v1 or v2 */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY };
+struct config_listen_udp {
+	struct config_place place;
+	char *text;			/* as written */
+	union sock_addr addr;
+	char *mode;			/* "echo", or "proxy " and the name of an upstream */
+	bool is_one_way, has_gro, is_v6only;
+	uint64_t timeout;		/* ms */
+	unsigned replies;		/* 0: a session does not end by their number */
+	unsigned amplification;		/* bytes out for each byte in; 0: no limit */
+	char **verified;		/* "ADDR/BITS" or "ADDR": whom that limit is not for */
+	unsigned verified_count;
+	unsigned sessions, sessions_total;	/* of a worker at this address; of all at all, 0 = no limit */
+	unsigned flows;			/* that the kernel remembers */
+	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
+};
+
+enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS };
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -66,11 +83,29 @@ struct config_proxy {
 	unsigned response_set_count, response_add_count, response_remove_count;
 };
 
+/* Of a route with `websocket`.  Times in ms. */
+struct config_websocket {
+	unsigned message, frame, queue;	/* bytes */
+	uint64_t ping, pong, close;	/* ping 0 = off */
+	enum websocket_publish publish;
+	bool has_deflate;
+	char **origins;
+	unsigned origins_count;
+};
+
+/* Of a route with `redis`. */
+struct config_redis_route {
+	char **allow;			/* commands; "*": most */
+	unsigned allow_count;
+	char *key_prefix;		/* NULL: none */
+	uint64_t stream;		/* bytes that may wait for a client that listens to channels */
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, or name of an upstream */
+	char *value;			/* folder, body, target, name of an upstream or of a redis, "echo" or "channel:NAME" */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
@@ -78,7 +113,9 @@ struct config_route {
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
 	uint64_t rate;			/* requests of a client per hour; 0: no limit; UINT64_MAX: as limits { rate } */
 	unsigned burst;			/* 0: as limits { burst } */
-	struct config_proxy proxy;
+	struct config_proxy proxy;	/* ROUTE_REDIS has its body there too */
+	struct config_websocket websocket;
+	struct config_redis_route redis;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -127,6 +164,19 @@ struct config_upstream {		/* times in ms */
 	struct config_check check;
 	struct config_server *servers;
 	unsigned server_count;
+};
+
+struct config_redis {			/* times in ms */
+	struct config_place place;
+	char *name;
+	char *server;			/* as written: as a server of an upstream, or the path of a Unix socket */
+	char *user, *password;		/* NULL: none */
+	unsigned database;
+	unsigned connections, queue;	/* of each worker */
+	uint64_t connect, timeout, backoff;
+	uint64_t reply;			/* bytes */
+	/* Its address is found and kept as that of any other server: "redis:NAME", with one server. */
+	struct config_upstream upstream;
 };
 
 #define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: struct upstream_lease keeps indexes in 16 bits */
@@ -197,16 +247,23 @@ struct config {
 	struct config_cache cache;
 	struct config_listen *listens;
 	unsigned listen_count;
+	struct config_listen_udp *udp_listens;
+	unsigned udp_listen_count;
 	struct config_site *sites;
 	unsigned site_count;
 	struct config_upstream *upstreams;
 	unsigned upstream_count;
+	struct config_redis *redis;
+	unsigned redis_count;
 	unsigned endpoint_count;	/* of all servers */
 	char **trusted_proxies;		/* "ADDR/BITS" or "ADDR": whose X-Forwarded-... fields are believed */
 	unsigned trusted_proxy_count;
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */
 	unsigned resolver_count;
 };
+
+/* The upstream that the datagrams of an address go to; NULL: echo, or there is none of that name. */
+const struct config_upstream *config_udp_upstream(const struct config *c, const struct config_listen_udp *l);
 
 #define CONFIG_ERRORS_MAX 100
 
@@ -227,6 +284,9 @@ struct config_errors {		/* sorted by line */
 /* Everything at its default; one listener-less, site-less configuration.  NULL without memory. */
 struct config *config_new(void);
 void config_free(struct config *c);
+/* The upstreams, and behind them those of redis, which are none to routes: whatever has servers with addresses. */
+unsigned config_group_count(const struct config *c);
+const struct config_upstream *config_group(const struct config *c, unsigned i);
 /* The Host field of requests to the server: the port only where it is not the usual one. */
 void config_server_host(const struct config_server *s, char *out, size_t size);
 /*

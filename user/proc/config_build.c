@@ -67,24 +67,35 @@ int config_listen_init(struct config_listen *l)
 	return config_value_defaults(CONFIG_LISTEN, l);
 }
 
-static void check_address(struct config_faults *f, const struct config_listen *l)
+static void report_address(struct config_faults *f, const struct config_place *place, const char *name,
+			   const char *address)
 {
-	const struct span text = span_str(l->text);
+	const struct span text = span_str(address);
 	size_t colons = 0;
 
 	for (size_t i = 0; i < text.len; i++)
 		colons += text.ptr[i] == ':';
 	if (colons > 1 && text.ptr[0] != '[')
-		config_fault_value(f, l->place.line, "listen", l->text,
+		config_fault_value(f, place->line, name, address,
 				   "'%.100s' is no address: an IPv6 address stands in brackets, as "
 				   "in [::1]:8080",
-				   l->text);
+				   address);
 	else
-		config_fault_value(f, l->place.line, "listen", l->text,
+		config_fault_value(f, place->line, name, address,
 				   "'%.100s' is no address: expected ADDR:PORT with a numeric "
 				   "address and a port from 0 to 65535, such as 127.0.0.1:8080, "
 				   "[::]:8080 or :8080",
-				   l->text);
+				   address);
+}
+
+void build_address(struct config_faults *f, const struct config_place *place, const char *name,
+		   const char *text, bool has_title, union sock_addr *ret_addr)
+{
+	if (sock_addr_parse(span_str(text), ret_addr) == 0)
+		return;
+	if (has_title)
+		report_address(f, place, name, text);
+	ret_addr->any.sa_family = AF_UNSPEC;
 }
 
 static int build_listen(struct config_faults *f, cfg_t *section, struct config *c)
@@ -97,11 +108,7 @@ static int build_listen(struct config_faults *f, cfg_t *section, struct config *
 		r = build_title(c, section, &l->text, &l->place);
 	if (r)
 		return r;
-	if (sock_addr_parse(span_str(l->text), &l->addr) != 0) {
-		if (build_has_title(section))
-			check_address(f, l);
-		l->addr.any.sa_family = AF_UNSPEC;
-	}
+	build_address(f, &l->place, "listen", l->text, build_has_title(section), &l->addr);
 	r = build_keys(f, section, CONFIG_LISTEN, l);
 	if (l->sock.is_v6only && l->addr.any.sa_family == AF_INET)
 		config_fault_value(f, l->place.line, "v6only", NULL,
@@ -146,8 +153,8 @@ static int build_handler(struct config_faults *f, cfg_t *section, struct config_
 	if (!first && !config_has_gap(section))
 		config_fault_value(f, route->place.line, "route", NULL,
 				   "route '%.100s' has no handler: expected files = \"/FOLDER\", "
-				   "respond = \"TEXT\", redirect = \"https://...\" or "
-				   "proxy = \"UPSTREAM\"",
+				   "respond = \"TEXT\", redirect = \"https://...\", "
+				   "proxy = \"UPSTREAM\", websocket = \"channel:NAME\" or redis = \"NAME\"",
 				   route->prefix);
 	*ret_has_one = first != NULL;
 	return r;
@@ -340,6 +347,8 @@ int config_build(struct config_faults *f, cfg_t *cfg, struct config *c)
 		return -ENOMEM;
 	for (unsigned i = 0; !r && i < listen_count; i++)
 		r = build_listen(f, cfg_getnsec(cfg, "listen", i), c);
+	if (!r)
+		r = build_udp_listens(f, cfg, c);
 	if (!r)
 		r = build_upstreams(f, cfg, c);
 	for (unsigned i = 0; !r && i < site_count; i++)

@@ -17,10 +17,23 @@ int build_title(const struct config *c, cfg_t *section, char **ret_title,
 		struct config_place *ret_place);
 /* Of a section that takes no title: was it written? */
 bool build_has_title(cfg_t *section);
+/* A title that is no address is reported, and the family is AF_UNSPEC then. */
+void build_address(struct config_faults *f, const struct config_place *place, const char *name, const char *text,
+		   bool has_title, union sock_addr *ret_addr);
+/* config_udp.c: every listen_udp; and what must fit together there.  0 or -ENOMEM. */
+int build_udp_listens(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_udp(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* config_check_proxy.c: `name` is no upstream, in the value of `key`; NULL, or told. */
+void build_check_upstream(struct config_faults *f, const struct config *c, const struct config_setting *setting,
+			  const char *key, const char *name);
+bool build_is_complete(cfg_t *cfg, const struct config *c);
 bool build_is_same_address(const union sock_addr *a, const union sock_addr *b);
 /* config_check_proxy.c: of config_check() what is about upstreams and routes to them. */
 void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct config *c);
-/* Every upstream, and the numbers of their endpoints.  0 or -ENOMEM. */
+/* config_build_redis.c: every redis, and what must fit together for routes to them.  0 or -ENOMEM. */
+int build_redis(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* Every upstream and redis, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
 
 #endif

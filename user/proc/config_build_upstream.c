@@ -31,8 +31,8 @@ const struct config_server *config_number_endpoints(struct config *c)
 	const struct config_server *too_many = NULL;
 
 	c->endpoint_count = 0;
-	for (unsigned i = 0; i < c->upstream_count; i++) {
-		const struct config_upstream *u = &c->upstreams[i];
+	for (unsigned i = 0; i < config_group_count(c); i++) {
+		const struct config_upstream *u = config_group(c, i);
 
 		for (unsigned k = 0; k < u->server_count; k++) {
 			struct config_server *s = &u->servers[k];
@@ -150,6 +150,8 @@ int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c)
 		return -ENOMEM;
 	for (unsigned i = 0; !r && i < count; i++)
 		r = build_upstream(f, cfg_getnsec(cfg, "upstream", i), c);
+	if (!r)
+		r = build_redis(f, cfg, c);
 	too_many = config_number_endpoints(c);
 	if (!r && too_many)
 		config_fault_value(f, too_many->place.line, "server", too_many->text,

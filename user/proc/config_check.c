@@ -78,6 +78,21 @@ static void check_prefixes(struct config_faults *f, const struct config_site *si
 	}
 }
 
+/* A message that is published lies in memory that workers share, several times over. */
+static void check_websockets(struct config_faults *f, const struct config_site *site)
+{
+	for (unsigned i = 0; i < site->route_count; i++) {
+		const struct config_route *route = &site->routes[i];
+
+		if (route->kind != ROUTE_WEBSOCKET || !route->value || strcmp(route->value, "echo") == 0 ||
+		    route->websocket.message <= CHANNEL_MESSAGE_MAX)
+			continue;
+		config_fault_value(f, route->place.line, "message", NULL,
+				   "message: a channel takes messages of at most %u bytes, not %u",
+				   CHANNEL_MESSAGE_MAX, route->websocket.message);
+	}
+}
+
 static void check_limits(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
 	const struct config_setting *s;
@@ -145,17 +160,21 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	check_names(f, c);
 	for (unsigned i = 0; i < c->site_count; i++)
 		check_prefixes(f, &c->sites[i]);
+	for (unsigned i = 0; i < c->site_count; i++)
+		check_websockets(f, &c->sites[i]);
 	build_check_proxies(f, cfg, c);
+	build_check_udp(f, cfg, c);
+	build_check_redis(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_rates(f, cfg, c);
 	check_steering(f, cfg, c);
 	if (config_has_gap(cfg))
 		return; /* what is missing may be what was left out */
-	if (c->listen_count == 0)
+	if (c->listen_count == 0 && c->udp_listen_count == 0)
 		config_fault(f, 0, 0,
 			     "no address to listen on: expected at least one section "
 			     "such as listen \"127.0.0.1:8080\" { }");
-	if (c->site_count == 0)
+	if (c->site_count == 0 && (c->listen_count > 0 || c->udp_listen_count == 0))
 		config_fault(f, 0, 0,
 			     "no site: expected at least one section such as "
 			     "site \"*\" { route \"/\" { files = \"/srv/www\" } }");

@@ -59,32 +59,13 @@ static void check_upstreams(struct config_faults *f, const struct config *c)
 }
 
 /* The one that is meant may have been left out as faulty; its own fault is enough then. */
-static bool is_complete(cfg_t *cfg, const struct config *c)
+bool build_is_complete(cfg_t *cfg, const struct config *c)
 {
 	for (unsigned i = 0; i < c->upstream_count; i++) {
 		if (!*c->upstreams[i].name)
 			return false;
 	}
 	return !config_has_gap(cfg);
-}
-
-static void report_no_upstream(struct config_faults *f, const struct config *c,
-			       const struct config_setting *setting)
-{
-	char hint[CONFIG_HINT_TEXT];
-	struct suggest near;
-
-	suggest_init(&near, setting->text);
-	for (unsigned i = 0; i < c->upstream_count; i++)
-		suggest_offer(&near, c->upstreams[i].name);
-	if (near.best)
-		snprintf(hint, sizeof(hint), "; did you mean '%.100s'?", near.best);
-	else
-		snprintf(hint, sizeof(hint),
-			 "; expected one such as upstream \"app\" "
-			 "{ server \"127.0.0.1:9001\" { } }");
-	config_fault_value(f, setting->line, "proxy", setting->text,
-			   "proxy: there is no upstream '%.100s'%s", setting->text, hint);
 }
 
 static bool has_upstream(const struct config *c, const char *name)
@@ -94,6 +75,27 @@ static bool has_upstream(const struct config *c, const char *name)
 			return true;
 	}
 	return false;
+}
+
+void build_check_upstream(struct config_faults *f, const struct config *c,
+			  const struct config_setting *setting, const char *key, const char *name)
+{
+	char hint[CONFIG_HINT_TEXT];
+	struct suggest near;
+
+	if (has_upstream(c, name))
+		return;
+	suggest_init(&near, name);
+	for (unsigned i = 0; i < c->upstream_count; i++)
+		suggest_offer(&near, c->upstreams[i].name);
+	if (near.best)
+		snprintf(hint, sizeof(hint), "; did you mean '%.100s'?", near.best);
+	else
+		snprintf(hint, sizeof(hint),
+			 "; expected one such as upstream \"app\" "
+			 "{ server \"127.0.0.1:9001\" { } }");
+	config_fault_value(f, setting->line, key, name, "%s: there is no upstream '%.100s'%s", key, name,
+			   hint);
 }
 
 /* A list of fields that is too long is reported; true: look no further. */
@@ -143,8 +145,8 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 	const struct config_setting *proxy = config_setting(section, "proxy", 0);
 	bool is_long = false;
 
-	if (is_whole && proxy && route->kind == ROUTE_PROXY && !has_upstream(c, proxy->text))
-		report_no_upstream(f, c, proxy);
+	if (is_whole && proxy && route->kind == ROUTE_PROXY)
+		build_check_upstream(f, c, proxy, "proxy", proxy->text);
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)
 		is_long = has_too_many(f, section, lists[i]) || is_long;
 	if (is_long)
@@ -155,7 +157,7 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 
 void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
-	bool is_whole = is_complete(cfg, c);
+	bool is_whole = build_is_complete(cfg, c);
 
 	check_upstreams(f, c);
 	/* Sections were built in their order: those of the file and ours have the same numbers. */

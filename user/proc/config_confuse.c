@@ -11,7 +11,7 @@
 /* Bytes: more than any text takes, measured at 390 for each byte of one with nothing but sections. */
 #define RESERVE		 (1u << 20)
 #define RESERVE_PER_BYTE 512u
-#define OPTIONS_MAX 48 /* keys, sections, our own two and the end mark, of one section */
+#define OPTIONS_MAX 96 /* keys, sections, our own two and the end mark, of one section */
 
 /* The error callback gets nothing but the cfg_t; libconfuse's lexer is global anyway, so only one
  * parse runs. */

@@ -168,6 +168,15 @@ static void print_site(const struct config_site *site, FILE *out)
 	fputs("}\n", out);
 }
 
+static void print_redis(const struct config_redis *r, FILE *out)
+{
+	fputs("\nredis ", out);
+	config_quote(r->name, out);
+	fputs(" {\n", out);
+	print_keys(CONFIG_REDIS, r, "\t", out);
+	fputs("}\n", out);
+}
+
 void config_dump(const struct config *c, FILE *out)
 {
 	print_keys(CONFIG_ROOT, c, "", out);
@@ -185,8 +194,17 @@ void config_dump(const struct config *c, FILE *out)
 		print_keys(CONFIG_LISTEN, &c->listens[i], "\t", out);
 		fputs("}\n", out);
 	}
+	for (unsigned i = 0; i < c->udp_listen_count; i++) {
+		fputs("\nlisten_udp ", out);
+		config_quote(c->udp_listens[i].text, out);
+		fputs(" {\n", out);
+		print_keys(CONFIG_LISTEN_UDP, &c->udp_listens[i], "\t", out);
+		fputs("}\n", out);
+	}
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		print_upstream(&c->upstreams[i], out);
+	for (unsigned i = 0; i < c->redis_count; i++)
+		print_redis(&c->redis[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)
 		print_site(&c->sites[i], out);
 }

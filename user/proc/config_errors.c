@@ -6,28 +6,11 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 
-#define MESSAGE_MAX 512
+#define MESSAGE_MAX 1200
 #define SOURCE_MAX  160 /* bytes of a source line that are shown */
 #define SOURCE_LEAD 60	/* of them before the caret, when the line is cut in front */
-
-/* Length of the well-formed UTF-8 sequence at the front, 0 if there is none (RFC 3629, overlong
- * forms refused). */
-static size_t utf8_len(const unsigned char *s, size_t len)
-{
-	size_t want = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-	if (want == 0 || s[0] > 0xf4 || want > len)
-		return 0;
-	for (size_t i = 1; i < want; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return want;
-}
 
 static char *safe_copy(const char *text, size_t len)
 {
@@ -37,7 +20,7 @@ static char *safe_copy(const char *text, size_t len)
 		return NULL;
 	for (size_t i = 0; i < len;) {
 		unsigned char c = (unsigned char)text[i];
-		size_t step = utf8_len((const unsigned char *)text + i, len - i);
+		size_t step = utf8_len(text + i, len - i);
 
 		if (step == 0 || (c < 0x20 && c != '\t') || c == 0x7f) {
 			copy[i++] = '?';

@@ -7,7 +7,7 @@
 #include "proc/config_emit.h"
 #include "proc/config_schema.h"
 
-#define CONFIG_KEYS_MAX 32 /* in one section */
+#define CONFIG_KEYS_MAX 64 /* in one section */
 
 /* A section being read. */
 struct frame {

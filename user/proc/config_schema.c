@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stddef.h>
 
+#include "app/redis_server.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "http/message.h"
@@ -51,6 +52,8 @@
 #define FOR_RESPOND (1u << ROUTE_RESPOND)
 #define FOR_REPLIES (FOR_RESPOND | 1u << ROUTE_REDIRECT)
 #define FOR_PROXY   (1u << ROUTE_PROXY)
+#define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
+#define FOR_REDIS   (1u << ROUTE_REDIS)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -89,6 +92,11 @@ static const char *const retries[] = {[PROXY_RETRY_OFF] = "off",
 				      [PROXY_RETRY_IDEMPOTENT] = "idempotent",
 				      [PROXY_RETRY_ALL] = "all",
 				      NULL};
+
+static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
+					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
+					 [WEBSOCKET_PUBLISH_ANY] = "any",
+					 NULL};
 
 static const struct config_key root_keys[] = {
 	{"workers", COUNT(config, workers, 1, STEER_MAX_SLOTS, "auto", "auto")},
@@ -138,6 +146,22 @@ static const struct config_key listen_keys[] = {
 	{"proxy_protocol", BOOL(config_listen, has_proxy_protocol, "false")},
 };
 
+static const struct config_key listen_udp_keys[] = {
+	{"udp", TEXT(config_listen_udp, mode, NULL, config_check_udp, NULL)},
+	{"timeout", DURATION(config_listen_udp, timeout, CONFIG_MS, 10, DAY_MS, NULL, "60s")},
+	{"replies", COUNT(config_listen_udp, replies, 1, 65535, "off", "off")},
+	{"one_way", BOOL(config_listen_udp, is_one_way, "false")},
+	{"amplification", COUNT(config_listen_udp, amplification, 1, 65535, "off", "off")},
+	{"verified", LIST(config_listen_udp, verified, config_check_network, NULL)},
+	{"sessions", COUNT(config_listen_udp, sessions, 1, 1 << 20, NULL, "4096")},
+	{"sessions_total", COUNT(config_listen_udp, sessions_total, 1, 1 << 24, "off", "off")},
+	{"flows", COUNT(config_listen_udp, flows, 1024, 1 << 24, NULL, "65536")},
+	{"gro", BOOL(config_listen_udp, has_gro, "true")},
+	{"v6only", BOOL(config_listen_udp, is_v6only, "false")},
+	{"rcvbuf", SIZE(config_listen_udp, rcvbuf, 4 * KIB, GIB, "auto", "auto")},
+	{"sndbuf", SIZE(config_listen_udp, sndbuf, 4 * KIB, GIB, "auto", "auto")},
+};
+
 static const struct config_key upstream_keys[] = {
 	{"balance", CHOICE(config_upstream, balance, balances, "least")},
 	{"hash", TEXT(config_upstream, hash, NULL, config_check_hash, NULL)},
@@ -179,6 +203,19 @@ static const struct config_key check_keys[] = {
 	{"fall", COUNT(config_check, fall, 1, 1000, NULL, "3")},
 };
 
+static const struct config_key redis_keys[] = {
+	{"server", TEXT(config_redis, server, NULL, NULL, "127.0.0.1:6379")},
+	{"user", TEXT(config_redis, user, NULL, config_check_secret, NULL)},
+	{"password", TEXT(config_redis, password, NULL, config_check_secret, NULL)},
+	{"database", COUNT(config_redis, database, 0, 65535, NULL, "0")},
+	{"connections", COUNT(config_redis, connections, 1, REDIS_CONNECTIONS_MAX, NULL, "2")},
+	{"queue", COUNT(config_redis, queue, 1, 65536, NULL, "4096")},
+	{"connect_timeout", DURATION(config_redis, connect, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
+	{"timeout", DURATION(config_redis, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
+	{"backoff", DURATION(config_redis, backoff, CONFIG_MS, 10, HOUR_MS, NULL, "500ms")},
+	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
+};
+
 #define WAIT(member, hi, word, def)                                                                \
 	DURATION(config_route, proxy.member, CONFIG_MS, 10, hi, word, def), .route_kinds = FOR_PROXY
 #define FIELDS(member, fn) LIST(config_route, proxy.member, fn, NULL), .route_kinds = FOR_PROXY
@@ -188,6 +225,8 @@ static const struct config_key route_keys[] = {
 	{"respond", HANDLER(ROUTE_RESPOND, NULL)},
 	{"redirect", HANDLER(ROUTE_REDIRECT, config_check_redirect)},
 	{"proxy", HANDLER(ROUTE_PROXY, NULL)},
+	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
+	{"redis", HANDLER(ROUTE_REDIS, NULL)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -210,7 +249,8 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_PROXY},
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
-	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL), .route_kinds = FOR_PROXY},
+	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL),
+	 .route_kinds = FOR_PROXY | FOR_REDIS},
 	{"rate", RATE(config_route, rate, NULL)},
 	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
@@ -219,6 +259,29 @@ static const struct config_key route_keys[] = {
 	{"response_set", FIELDS(response_set, config_check_field_line)},
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
+	{"message", SIZE(config_route, websocket.message, WEBSOCKET_MESSAGE_MIN,
+			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"frame", SIZE(config_route, websocket.frame, WEBSOCKET_MESSAGE_MIN, WEBSOCKET_MESSAGE_MAX,
+		       NULL, "64k"), .route_kinds = FOR_SOCKET},
+	{"queue", SIZE(config_route, websocket.queue, 1, GIB, NULL, "256k"),
+	 .route_kinds = FOR_SOCKET},
+	{"ping", DURATION(config_route, websocket.ping, CONFIG_MS, 10, DAY_MS, "off", "30s"),
+	 .route_kinds = FOR_SOCKET},
+	{"pong_timeout", DURATION(config_route, websocket.pong, CONFIG_MS, 10, DAY_MS, NULL, "10s"),
+	 .route_kinds = FOR_SOCKET},
+	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
+	 .route_kinds = FOR_SOCKET},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
+	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
+	 .route_kinds = FOR_SOCKET},
+	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
+	 .route_kinds = FOR_SOCKET},
+	{"allow", LIST(config_route, redis.allow, config_check_command, NULL),
+	 .route_kinds = FOR_REDIS},
+	{"key_prefix", TEXT(config_route, redis.key_prefix, NULL, config_check_key_prefix, NULL),
+	 .route_kinds = FOR_REDIS},
+	{"stream_buffer", SIZE(config_route, redis.stream, 4 * KIB, GIB, NULL, "256k"),
+	 .route_kinds = FOR_REDIS},
 };
 
 static const struct config_key log_keys[] = {
@@ -273,11 +336,14 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	[CONFIG_STEERING] = {"steering", KEYS(steering_keys)},
 	[CONFIG_LISTEN] = {"listen", .title = "\"ADDR:PORT\"", .title_word = "an address",
 			   KEYS(listen_keys)},
+	[CONFIG_LISTEN_UDP] = {"listen_udp", .title = "\"ADDR:PORT\"", .title_word = "an address",
+			       KEYS(listen_udp_keys)},
 	[CONFIG_UPSTREAM] = {"upstream", .title = "\"NAME\"", .title_word = "a name",
 			     KEYS(upstream_keys)},
 	[CONFIG_SERVER] = {"server", .parent = CONFIG_UPSTREAM, .title = "\"ADDR:PORT\"",
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
+	[CONFIG_REDIS] = {"redis", .title = "\"NAME\"", .title_word = "a name", KEYS(redis_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
 			  .title_word = "a prefix", KEYS(route_keys)},
@@ -319,9 +385,11 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_ROOT] = "at top level",
 		[CONFIG_STEERING] = "in steering",
 		[CONFIG_LISTEN] = "in listen",
+		[CONFIG_LISTEN_UDP] = "in listen_udp",
 		[CONFIG_UPSTREAM] = "in upstream",
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
+		[CONFIG_REDIS] = "in redis",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",
 		[CONFIG_LOG] = "in log",

@@ -16,9 +16,11 @@ enum config_section_id {
 	CONFIG_ROOT,
 	CONFIG_STEERING,
 	CONFIG_LISTEN,
+	CONFIG_LISTEN_UDP,
 	CONFIG_UPSTREAM,
 	CONFIG_SERVER,
 	CONFIG_CHECK,
+	CONFIG_REDIS,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
 	CONFIG_LOG,
@@ -87,7 +89,7 @@ bool config_is_known(enum config_section_id section, struct span name);
 /* "at top level", "in listen". */
 const char *config_section_where(enum config_section_id section);
 
-#define CONFIG_HINT_TEXT 400
+#define CONFIG_HINT_TEXT 1000 /* of a section with many keys */
 /*
  * How to go on after an unknown name, to be put behind "unknown key 'x' in listen": "; did you mean
  * 'y'?",
@@ -96,7 +98,7 @@ const char *config_section_where(enum config_section_id section);
 char *config_unknown_hint(enum config_section_id section, struct span name,
 			  char out[CONFIG_HINT_TEXT]);
 
-/* Checks of texts, config_text.c and config_text_proxy.c. */
+/* Checks of texts, config_text.c, config_text_proxy.c and config_text_websocket.c. */
 void config_check_user(const char *text, char *why, size_t size);
 void config_check_control(const char *text, char *why, size_t size);
 void config_check_pin(const char *text, char *why, size_t size);
@@ -115,7 +117,13 @@ void config_check_rewrite(const char *text, char *why, size_t size);
 void config_check_host(const char *text, char *why, size_t size);
 void config_check_field_line(const char *text, char *why, size_t size);
 void config_check_field_name(const char *text, char *why, size_t size);
+void config_check_command(const char *text, char *why, size_t size);
+void config_check_key_prefix(const char *text, char *why, size_t size);
+void config_check_secret(const char *text, char *why, size_t size);
 void config_check_network(const char *text, char *why, size_t size);
+void config_check_udp(const char *text, char *why, size_t size);
+void config_check_websocket(const char *text, char *why, size_t size);
+void config_check_origin(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
 
 #endif

@@ -169,9 +169,23 @@ static void on_kill_timer(struct timer *t)
 	supervisor_stop(&g->monitor, SIGKILL);
 }
 
+/* Made once, before the first worker that may need it: all that follow have the same. */
+static int open_bus(const struct generation *g)
+{
+	struct master *m = g->master;
+	int err;
+
+	if (bus_is_open(&m->bus) || !runtime_has_channels(g->config))
+		return 0;
+	err = bus_open(&m->bus, 2 * g->worker_count, BUS_SEATS_MAX);
+	if (err)
+		log_error("cannot open the channels between workers: %s", strerror(-err));
+	return err;
+}
+
 static int open_all(struct generation *g, const struct generation *before)
 {
-	const struct master *m = g->master;
+	struct master *m = g->master;
 	int err = runtime_new(g->config, m->file_limit, &g->runtime);
 
 	/* After the folders of the routes, which it names. */
@@ -190,7 +204,11 @@ static int open_all(struct generation *g, const struct generation *before)
 	if (!err)
 		err = open_inboxes(g, before);
 	if (!err)
+		err = open_bus(g);
+	if (!err)
 		err = generation_open_listeners(g, before);
+	if (!err)
+		err = generation_open_udp(g, before);
 	return err;
 }
 
@@ -259,6 +277,7 @@ int generation_new(struct master *m, const struct config *config, struct config 
 void generation_release(struct generation *g, const struct generation *heir, struct steer *steer)
 {
 	generation_release_listeners(g, heir, steer);
+	generation_close_udp_socks(g);
 	release_inboxes(g, heir);
 	release_steer(g, heir);
 	runtime_free(g->runtime);
@@ -271,6 +290,7 @@ void generation_free(struct generation *g)
 	list_remove(&g->node);
 	supervisor_fini(&g->workers);
 	supervisor_fini(&g->monitor);
+	generation_free_udp(g);
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);

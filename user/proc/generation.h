@@ -19,6 +19,7 @@
 #include "net/limit_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
+#include "net/udp_listener.h"
 #include "proc/cpus.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
@@ -60,6 +61,8 @@ struct generation {
 	struct inboxes inboxes;		/* connections on their way from worker to worker */
 	struct listener *listeners;
 	unsigned listener_count;
+	struct udp_listener *udp_listeners;
+	unsigned udp_listener_count;
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
@@ -101,6 +104,20 @@ const struct listener *generation_twin(const struct generation *other, const str
 void generation_release_listeners(struct generation *g, const struct generation *heir, struct steer *steer);
 /* In force from now on: grown groups listen, changed programs are attached. */
 void generation_start_listening(struct generation *g, struct generation *before);
+
+/* generation_udp.c: UDP sockets, in the order of the configuration.  0 or -errno, logged. */
+int generation_open_udp(struct generation *g, const struct generation *before);
+/* Does another generation listen where this one does? */
+bool generation_has_udp_twin(const struct generation *next, const struct udp_listener *l);
+/* In force from now on: new flows come here. */
+void generation_start_udp(struct generation *g);
+/* Known flows of that slot go to the generation in force from now on. */
+void generation_retire_udp(struct generation *g, unsigned slot);
+/* This process's descriptors; workers keep theirs. */
+void generation_close_udp_socks(struct generation *g);
+/* In a forked child. */
+void generation_disown_udp(struct generation *g);
+void generation_free_udp(struct generation *g);
 
 /* generation_limits.c: the tables of clients.  0 or -errno, logged. */
 int generation_open_limits(struct generation *g, const struct generation *before);

@@ -16,9 +16,9 @@
 
 static const struct config_upstream *find_upstream(const struct config *c, const char *name)
 {
-	for (unsigned i = 0; i < c->upstream_count; i++)
-		if (strcmp(c->upstreams[i].name, name) == 0)
-			return &c->upstreams[i];
+	for (unsigned i = 0; i < config_group_count(c); i++)
+		if (strcmp(config_group(c, i)->name, name) == 0)
+			return config_group(c, i);
 	return NULL;
 }
 
@@ -94,8 +94,8 @@ static void set_literal(const struct generation *g, const struct config_server *
 
 static void fill(struct generation *g, const struct generation *before)
 {
-	for (unsigned i = 0; i < g->config->upstream_count; i++) {
-		const struct config_upstream *u = &g->config->upstreams[i];
+	for (unsigned i = 0; i < config_group_count(g->config); i++) {
+		const struct config_upstream *u = config_group(g->config, i);
 		bool is_new = before && !find_upstream(before->config, u->name);
 
 		for (unsigned k = 0; k < u->server_count; k++)

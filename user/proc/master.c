@@ -74,6 +74,7 @@ void master_stop(struct master *m, bool is_hard)
 	/* Before the signals: each worker then takes what waits at its socket and is the last to close it. */
 	for (unsigned i = 0; i < g->listener_count; i++)
 		listener_close(&g->listeners[i], NULL);
+	generation_close_udp_socks(g);
 	loop_timer_start(&m->loop, &m->kill_timer, limit_ms + KILL_AFTER_MS);
 	stop_all(m, false, is_hard ? SIGQUIT : SIGTERM);
 }

@@ -37,6 +37,7 @@ static unsigned list_draining(struct master *m, struct status_draining *out, uns
 					.pid = g->stats[i].pid,
 					.generation = g->number,
 					.connections = g->stats[i].connections,
+					.udp_sessions = g->stats[i].udp_sessions,
 				};
 	}
 	return count;
@@ -53,6 +54,7 @@ static void sum_stats(struct master *m, struct stats_block *sums, struct stats_b
 		sums[i].generation = g->stats[i].generation;
 		sums[i].state = g->stats[i].state;
 		sums[i].confined = g->stats[i].confined;
+		sums[i].udp_sessions = g->stats[i].udp_sessions;
 	}
 	for (unsigned i = g->worker_count; i < STEER_MAX_SLOTS; i++) {
 		master_sum_stats(m, i, &sums[g->worker_count]);
@@ -60,11 +62,26 @@ static void sum_stats(struct master *m, struct stats_block *sums, struct stats_b
 	}
 }
 
+/* NULL without memory. */
+static struct status_udp_listen *list_udp(const struct generation *g)
+{
+	struct status_udp_listen *list = calloc(g->udp_listener_count + 1, sizeof(*list));
+
+	for (unsigned i = 0; list && i < g->udp_listener_count; i++) {
+		list[i].listener = &g->udp_listeners[i];
+		list[i].mode = g->config->udp_listens[i].mode;
+		list[i].is_one_way = g->config->udp_listens[i].is_one_way;
+		udp_bank_read_verdicts(&g->udp_listeners[i].bank, &list[i].verdicts);
+	}
+	return list;
+}
+
 static json_t *make_status(struct master *m, bool has_buckets)
 {
 	/* Large, and asked for once a second at most. */
 	static struct status_draining draining[4 * STEER_MAX_SLOTS];
 	struct generation *g = m->current;
+	struct status_udp_listen *udp = list_udp(g);
 	struct stats_block *sums = calloc(g->worker_count + 2, sizeof(*sums));
 	struct upstream_table upstreams;
 	struct status_source src = {
@@ -85,14 +102,18 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.sandbox = &g->sandbox,
 		.listens = g->listeners,
 		.listen_count = g->listener_count,
+		.udp_listens = udp,
+		.udp_listen_count = udp ? g->udp_listener_count : 0,
 		.upstream_table = &upstreams,
 		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;
 	json_t *status;
 
-	if (!sums)
+	if (!sums) {
+		free(udp);
 		return NULL;
+	}
 	elder_refresh_stats(m);
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
 	status_read(g->steer, src.now_ns, &steering);
@@ -100,6 +121,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 	src.upstreams = upstreams.endpoints ? g->config : NULL;
 	status = status_json(&src, &steering);
 	upstream_table_close(&upstreams);
+	free(udp);
 	free(sums);
 	return status;
 }

@@ -9,6 +9,7 @@
 
 #include "net/inherit.h"
 #include "net/steer.h"
+#include "proc/bus.h"
 #include "proc/ctl.h"
 #include "proc/elder.h"
 #include "proc/generation.h"
@@ -41,6 +42,7 @@ struct master {
 	struct shm owners_memory;
 	struct stats_block *past;	/* of generations that are gone, one for each slot there can be */
 	struct shm past_memory;
+	struct bus bus;			/* between workers; open as soon as a configuration has a channel */
 	struct reload reload;
 	struct upgrade upgrade;
 	struct list elders;		/* masters before this one that are not gone yet */

@@ -104,6 +104,7 @@ void master_close(struct master *m)
 		generation_free(g);
 	}
 	m->current = NULL;
+	bus_close(&m->bus);
 	inherit_close(&m->inherited);
 	elder_fini(m);
 	shm_free(&m->past_memory);

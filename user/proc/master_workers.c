@@ -16,6 +16,8 @@ static void on_start(void *owner, unsigned slot)
 	g->stats[slot].state = WORKER_STARTING;
 	g->stats[slot].generation = g->number;
 	g->stats[slot].connections = 0;
+	g->stats[slot].udp_sessions = 0;
+	g->stats[slot].websocket.connections = 0;
 }
 
 static void on_started(void *owner, unsigned slot, pid_t pid)
@@ -36,6 +38,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
+	generation_disown_udp(g);
 	if (g == mine)
 		return;
 	generation_release(g, mine, NULL);
@@ -73,13 +76,18 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.steer = g->steer,
 		.inboxes = &g->inboxes,
 		.upstreams = &g->upstreams,
+		.bus = bus_is_open(&m->bus) ? &m->bus : NULL,
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
 		.stats = &g->stats[slot],
+		.all_stats = g->stats,
+		.worker_count = g->worker_count,
 		.generation = g->number,
 		.owner = &m->owners[slot],
 		.listeners = g->listeners,
 		.listener_count = g->listener_count,
+		.udp_listeners = g->udp_listeners,
+		.udp_listener_count = g->udp_listener_count,
 		.slot = slot,
 		.cpu = (int)generation_cpu_of(g, slot),
 		.file_limit = m->file_limit,
@@ -96,6 +104,8 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	 */
 	for (unsigned i = 0; i < g->listener_count; i++)
 		listener_keep_only(&g->listeners[i], slot);
+	for (unsigned i = 0; i < g->udp_listener_count; i++)
+		udp_listener_keep_only(&g->udp_listeners[i], slot);
 	return worker_run(&opt);
 }
 
@@ -106,6 +116,8 @@ static void announce(const struct generation *g)
 
 	for (unsigned i = 0; i < g->listener_count; i++)
 		log_info("listening on %s", sock_addr_print(&g->listeners[i].addr, text));
+	for (unsigned i = 0; i < g->udp_listener_count; i++)
+		log_info("listening on %s (UDP)", sock_addr_print(&g->udp_listeners[i].addr, text));
 	if (steer_is_active(g->steer))
 		log_info("serving with %u workers on %u cpus; the kernel steers, policy %s", g->worker_count, cpus,
 			 steer_policy_name(steer_policy(g->steer)));
@@ -151,6 +163,10 @@ static void on_message(void *owner, unsigned slot, char message)
 		reload_on_stopped(&g->master->reload, g, slot);
 	else if (message == CHANNEL_MOVED)
 		reload_on_moved(&g->master->reload, g, slot);
+	else if (message == CHANNEL_UDP_RETIRE) {
+		generation_retire_udp(g, slot);
+		supervisor_tell(&g->workers, slot, CHANNEL_UDP_RETIRED);
+	}
 }
 
 static void on_old_gone(struct generation *g, unsigned slot, pid_t pid, const char *how)
@@ -177,10 +193,13 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 
 	/* Now, not at its successor's start: until then its requests would count at servers that are free. */
 	upstream_table_forget_worker(&g->upstreams, slot);
+	bus_forget(&m->bus, (uint32_t)pid);
 	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	g->stats[slot].connections = 0;
+	g->stats[slot].udp_sessions = 0;
+	g->stats[slot].websocket.connections = 0;
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)

@@ -16,17 +16,17 @@
 
 static bool has_names(const struct config *c)
 {
-	for (unsigned i = 0; i < c->upstream_count; i++)
-		for (unsigned k = 0; k < c->upstreams[i].server_count; k++)
-			if (monitor_server_has_name(&c->upstreams[i].servers[k]))
+	for (unsigned i = 0; i < config_group_count(c); i++)
+		for (unsigned k = 0; k < config_group(c, i)->server_count; k++)
+			if (monitor_server_has_name(&config_group(c, i)->servers[k]))
 				return true;
 	return false;
 }
 
 bool monitor_is_needed(const struct config *c)
 {
-	for (unsigned i = 0; i < c->upstream_count; i++)
-		if (c->upstreams[i].check.kind != CHECK_OFF)
+	for (unsigned i = 0; i < config_group_count(c); i++)
+		if (config_group(c, i)->check.kind != CHECK_OFF)
 			return true;
 	return has_names(c);
 }
@@ -58,13 +58,13 @@ static int start_servers(struct monitor *m)
 	unsigned count = 0;
 	int err = 0;
 
-	for (unsigned i = 0; i < m->config->upstream_count; i++)
-		count += m->config->upstreams[i].server_count;
+	for (unsigned i = 0; i < config_group_count(m->config); i++)
+		count += config_group(m->config, i)->server_count;
 	m->servers = calloc(count + 1, sizeof(*m->servers));
 	if (!m->servers)
 		return -ENOMEM;
-	for (unsigned i = 0; i < m->config->upstream_count; i++) {
-		const struct config_upstream *u = &m->config->upstreams[i];
+	for (unsigned i = 0; i < config_group_count(m->config); i++) {
+		const struct config_upstream *u = config_group(m->config, i);
 
 		for (unsigned k = 0; k < u->server_count && !err; k++) {
 			struct monitor_server *s = &m->servers[m->server_count++];

@@ -85,7 +85,7 @@ void reload_finish(struct reload *r)
 {
 	struct master *m = r->master;
 	double took_ms = (double)(clock_ns() - r->started_ns) / NS_PER_MS;
-	unsigned workers = 0, connections = 0;
+	unsigned workers = 0, connections = 0, udp_sessions = 0;
 	uint64_t moved;
 
 	elder_refresh_stats(m);
@@ -96,6 +96,7 @@ void reload_finish(struct reload *r)
 		for (unsigned i = 0; g->state == GENERATION_LEAVING && i < g->worker_count; i++) {
 			connections += g->stats[i].connections;
 			workers += g->stats[i].connections > 0;
+			udp_sessions += g->stats[i].udp_sessions;
 		}
 	}
 	if (r->report) {
@@ -104,6 +105,7 @@ void reload_finish(struct reload *r)
 		json_object_set_new(r->report, "draining",
 				    json_pack("{s:I, s:I}", "workers", (json_int_t)workers, "connections",
 					      (json_int_t)connections));
+		json_object_set_new(r->report, "udp", json_pack("{s:I}", "draining", (json_int_t)udp_sessions));
 		json_object_set(r->report, "warnings", r->warnings);
 	}
 	log_info("generation %u serves after %.0f ms: %llu connections moved, %u stay with %u old workers",

@@ -24,6 +24,8 @@ static void decide(const struct generation *before, const struct generation *nex
 	};
 	for (unsigned i = 0; i < ret->listener_count; i++)
 		ret->is_kept[i] = generation_twin(next, &before->listeners[i]) != NULL;
+	for (unsigned i = 0; i < MIN(before->udp_listener_count, (unsigned)LEAVE_LISTENERS_MAX); i++)
+		ret->is_udp_gone[i] = !generation_has_udp_twin(next, &before->udp_listeners[i]);
 }
 
 static void prepare_order(struct generation *before, const struct upgrade_leave *from)
@@ -34,6 +36,7 @@ static void prepare_order(struct generation *before, const struct upgrade_leave 
 	order->can_move = from->can_move;
 	order->listener_count = (uint16_t)MIN(from->listener_count, LEAVE_LISTENERS_MAX);
 	memcpy(order->is_kept, from->is_kept, sizeof(order->is_kept));
+	memcpy(order->is_udp_gone, from->is_udp_gone, sizeof(order->is_udp_gone));
 }
 
 /* A worker that has stood still for long may have no room for it: it gets the order when it is heard of again. */
@@ -187,6 +190,7 @@ void reload_hand_over(struct reload *r)
 	watch_close(&m->watch);
 	start_steering(before, next);
 	generation_start_listening(next, before);
+	generation_start_udp(next);
 	generation_follow_endpoints(m, next);
 	next->state = GENERATION_SERVING;
 	m->current = next;

@@ -77,6 +77,10 @@ static json_t *missing(const struct generation *a, const struct generation *b)
 	for (unsigned i = 0; i < a->listener_count; i++)
 		if (!generation_twin(b, &a->listeners[i]))
 			json_array_append_new(list, json_string(sock_addr_print(&a->listeners[i].addr, text)));
+	for (unsigned i = 0; i < a->udp_listener_count; i++)
+		if (!generation_has_udp_twin(b, &a->udp_listeners[i]))
+			json_array_append_new(list, json_sprintf("%s (UDP)",
+								 sock_addr_print(&a->udp_listeners[i].addr, text)));
 	return list;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/mime.h"
+#include "app/redis_route.h"
 #include "app/respond.h"
 #include "app/static.h"
 #include "base/clock.h"
@@ -80,6 +81,14 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->ops = &proxy_ops;
 		ret->on_free = proxy_route_free;
 		return runtime_build_proxy(rt, route, &ret->conf);
+	case ROUTE_WEBSOCKET:
+		ret->ops = &websocket_ops;
+		ret->on_free = websocket_route_free;
+		return runtime_build_websocket(rt, route, &ret->conf);
+	case ROUTE_REDIS:
+		ret->ops = &redis_route_ops;
+		ret->on_free = redis_route_free;
+		return runtime_build_redis(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -157,6 +166,12 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 		goto fail;
 	err = runtime_open_proxy(rt);
 	if (!err)
+		err = runtime_open_udp(rt);
+	if (!err)
+		err = runtime_open_websockets(rt);
+	if (!err)
+		err = runtime_open_redis(rt);
+	if (!err)
 		err = runtime_open_limits(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
@@ -176,9 +191,47 @@ void runtime_free(struct runtime *rt)
 		return;
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
+	runtime_close_udp(rt);
+	runtime_close_websockets(rt);
+	runtime_close_redis(rt);
 	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
 		mime_unload();
 	free(rt);
+}
+
+int runtime_start(struct runtime *rt, const struct runtime_options *opt)
+{
+	rt->loop = opt->loop;
+	runtime_start_proxy(rt, opt);
+	runtime_start_redis(rt, opt);
+	return runtime_start_websockets(rt, opt);
+}
+
+void runtime_stop(struct runtime *rt)
+{
+	runtime_stop_proxy(rt);
+	runtime_stop_websockets(rt);
+}
+
+/* Of a route with a limit of its own. */
+static uint64_t body_of(const struct config_route *route)
+{
+	if ((route->kind == ROUTE_PROXY || route->kind == ROUTE_REDIS) && route->proxy.body != UINT64_MAX)
+		return route->proxy.body;
+	return route->kind == ROUTE_WEBSOCKET ? route->websocket.message : 0;
+}
+
+uint64_t runtime_body_max(const struct runtime *rt)
+{
+	uint64_t max = rt->config->limits.body;
+
+	for (unsigned i = 0; i < rt->config->site_count; i++) {
+		const struct config_site *site = &rt->config->sites[i];
+
+		for (unsigned n = 0; n < site->route_count; n++)
+			max = MAX(max, body_of(&site->routes[n]));
+	}
+	return max;
 }

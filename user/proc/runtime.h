@@ -15,6 +15,11 @@
 struct file_cache;
 struct proxy;
 struct proxy_group;
+struct bus;
+struct websocket_bus;
+struct websockets;
+struct redis_service;
+struct stats_redis;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -24,6 +29,11 @@ struct runtime {
 	struct upstream **upstreams;	/* in the order of the configuration */
 	struct proxy_group **groups;	/* likewise */
 	unsigned upstream_count;
+	struct cidr_set *verified;	/* of each listen_udp */
+	struct websockets *websockets;	/* NULL: no route has one */
+	struct websocket_bus *bus;	/* their way to other workers; NULL: nothing to publish */
+	struct redis_service **redis;	/* likewise */
+	unsigned redis_count;
 	struct cidr_set trusted, exempt;
 	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
 	unsigned rate_count;
@@ -36,11 +46,24 @@ struct runtime {
  * 0 or -errno; what could not be built has then been logged with its place in the file.
  */
 int runtime_new(const struct config *config, unsigned file_limit, struct runtime **ret_runtime);
-/* In the worker, before its first connection. */
-void runtime_start(struct runtime *rt, struct loop *loop, const struct upstream_table *table, unsigned worker,
-		   unsigned file_limit);
-/* Idle connections to servers are closed, others when their requests have ended. */
+/* What a worker has. */
+struct runtime_options {
+	struct loop *loop;
+	struct stats_block *stats;
+	const struct upstream_table *table;
+	struct bus *bus;		/* NULL: no channel is configured */
+	unsigned worker;		/* slot */
+	unsigned file_limit;
+};
+
+/* In the worker, before its first connection.  0, or -errno after logging why. */
+int runtime_start(struct runtime *rt, const struct runtime_options *opt);
+/* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
+/* The server stops: WebSockets are told to leave, spread evenly over that time. */
+void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms);
+/* Is there a route whose messages go from worker to worker? */
+bool runtime_has_channels(const struct config *config);
 /* In the worker, when every session is gone. */
 void runtime_stop(struct runtime *rt);
 /* The largest content that any route takes, in bytes. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c and runtime_proxy.c. */
+/* Between runtime.c, runtime_proxy.c, runtime_websocket.c and runtime_redis.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -12,6 +12,21 @@
 int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
+/* runtime_udp.c: whom no amplification limit is for.  0 or -errno. */
+int runtime_open_udp(struct runtime *rt);
+void runtime_close_udp(struct runtime *rt);
+
+/* runtime_proxy.c */
+void runtime_start_proxy(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_proxy(struct runtime *rt);
+
+/* runtime_websocket.c.  0 or -errno; -errno has been logged by the last one. */
+int runtime_open_websockets(struct runtime *rt);
+void runtime_close_websockets(struct runtime *rt);
+int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_websockets(struct runtime *rt);
+
 /* runtime_limits.c: before the routes; 0 or -errno. */
 int runtime_open_limits(struct runtime *rt);
 void runtime_close_limits(struct runtime *rt);
@@ -19,5 +34,13 @@ void runtime_close_limits(struct runtime *rt);
 const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config_site *site,
 					 const struct config_route *route);
 int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+/* runtime_redis.c */
+int runtime_open_redis(struct runtime *rt);
+void runtime_close_redis(struct runtime *rt);
+int runtime_build_redis(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt);
+void runtime_drain_redis(struct runtime *rt);
+void runtime_stop_redis(struct runtime *rt);
 
 #endif

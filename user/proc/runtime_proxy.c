@@ -164,16 +164,14 @@ int runtime_build_proxy(const struct runtime *rt, const struct config_route *rou
 	return opt.group ? proxy_route_new(&opt, ret_conf) : -ENOENT;
 }
 
-void runtime_start(struct runtime *rt, struct loop *loop, const struct upstream_table *table, unsigned worker,
-		   unsigned file_limit)
+void runtime_start_proxy(struct runtime *rt, const struct runtime_options *opt)
 {
-	rt->loop = loop;
 	if (!rt->proxy)
 		return;
 	for (unsigned i = 0; i < rt->upstream_count; i++)
-		upstream_start(rt->upstreams[i], loop, table, worker);
+		upstream_start(rt->upstreams[i], opt->loop, opt->table, opt->worker);
 	/* Two descriptors each. */
-	proxy_start(rt->proxy, loop, MAX(file_limit / 16, 8u));
+	proxy_start(rt->proxy, opt->loop, MAX(opt->file_limit / 16, 8u));
 	rt->is_started = true;
 }
 
@@ -181,27 +179,15 @@ void runtime_drain(struct runtime *rt)
 {
 	for (unsigned i = 0; i < rt->upstream_count; i++)
 		upstream_drain(rt->upstreams[i]);
+	runtime_drain_redis(rt);
 }
 
-void runtime_stop(struct runtime *rt)
+void runtime_stop_proxy(struct runtime *rt)
 {
+	runtime_stop_redis(rt);
 	if (!rt->is_started)
 		return;
 	runtime_drain(rt);
 	proxy_stop(rt->proxy);
 	rt->is_started = false;
-}
-
-uint64_t runtime_body_max(const struct runtime *rt)
-{
-	uint64_t max = rt->config->limits.body;
-
-	for (unsigned i = 0; i < rt->config->site_count; i++) {
-		const struct config_site *site = &rt->config->sites[i];
-
-		for (unsigned n = 0; n < site->route_count; n++)
-			if (site->routes[n].kind == ROUTE_PROXY && site->routes[n].proxy.body != UINT64_MAX)
-				max = MAX(max, site->routes[n].proxy.body);
-	}
-	return max;
 }

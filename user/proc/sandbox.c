@@ -33,7 +33,7 @@ static int make_fences(struct sandbox *s, const struct config *c)
 
 int sandbox_open(struct sandbox *s, const struct config *c)
 {
-	*s = (struct sandbox){ .mode = c->sandbox, .fences = { -1, -1 } };
+	*s = (struct sandbox){ .mode = c->sandbox, .has_udp = c->udp_listen_count > 0, .fences = { -1, -1 } };
 	if (s->mode == SANDBOX_OFF)
 		return 0;
 	s->has_seccomp = filter_is_possible();
@@ -69,7 +69,7 @@ int sandbox_enter(const struct sandbox *s, enum sandbox_role role, uint64_t *ref
 		bits |= err ? 0 : CONFINED_LANDLOCK;
 	}
 	if (!err && s->has_seccomp) {
-		err = filter_enter(role, s->mode == SANDBOX_STRICT, refused);
+		err = filter_enter(role, s->has_udp, s->mode == SANDBOX_STRICT, refused);
 		bits |= err ? 0 : CONFINED_SECCOMP;
 	}
 	return err ? err : bits;

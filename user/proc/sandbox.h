@@ -23,6 +23,7 @@ enum sandbox_role { SANDBOX_WORKER, SANDBOX_MONITOR, SANDBOX_ROLE_COUNT };
 struct sandbox {
 	enum sandbox_mode mode;
 	bool has_seccomp;			/* this kernel has it */
+	bool has_udp;				/* workers have datagrams to send */
 	int landlock_abi;			/* 0: none in this kernel */
 	int fences[SANDBOX_ROLE_COUNT];		/* Landlock rulesets, -1: none; owned */
 };

@@ -162,18 +162,18 @@ static int allow_monitor_files(int ruleset)
 
 static bool has_service_names(const struct config *c)
 {
-	for (unsigned i = 0; i < c->upstream_count; i++)
-		for (unsigned k = 0; k < c->upstreams[i].server_count; k++)
-			if (c->upstreams[i].servers[k].kind == SERVER_SRV)
+	for (unsigned i = 0; i < config_group_count(c); i++)
+		for (unsigned k = 0; k < config_group(c, i)->server_count; k++)
+			if (config_group(c, i)->servers[k].kind == SERVER_SRV)
 				return true;
 	return false;
 }
 
 static int allow_ports(int ruleset, const struct config *c)
 {
-	for (unsigned i = 0; i < c->upstream_count; i++) {
-		for (unsigned k = 0; k < c->upstreams[i].server_count; k++) {
-			const struct config_server *s = &c->upstreams[i].servers[k];
+	for (unsigned i = 0; i < config_group_count(c); i++) {
+		for (unsigned k = 0; k < config_group(c, i)->server_count; k++) {
+			const struct config_server *s = &config_group(c, i)->servers[k];
 			struct port_attr attr = { .rights = NET_CONNECT, .port = s->port };
 
 			if (s->kind == SERVER_UNIX)

@@ -36,6 +36,7 @@
 #define FOR_WORKER  (1u << SANDBOX_WORKER)
 #define FOR_MONITOR (1u << SANDBOX_MONITOR)
 #define FOR_ALL	    (FOR_WORKER | FOR_MONITOR)
+#define FOR_UDP	    (1u << SANDBOX_ROLE_COUNT) /* workers, where there is a listen_udp */
 
 struct call {
 	const char *name;
@@ -76,7 +77,8 @@ static const struct call allowed[] = {
 	{ "getrandom", FOR_ALL },
 	{ "getsockname", FOR_ALL },
 	{ "getpeername", FOR_ALL },
-	{ "recvmmsg", FOR_MONITOR },
+	{ "recvmmsg", FOR_MONITOR | FOR_UDP },
+	{ "sendmmsg", FOR_UDP },
 	{ "poll", FOR_ALL },
 	{ "ppoll", FOR_ALL },
 	{ "lseek", FOR_ALL },
@@ -178,10 +180,10 @@ static const struct allowed_socket {
 	{ FOR_ALL, AF_INET, SOCK_STREAM, 0 },
 	{ FOR_ALL, AF_INET6, SOCK_STREAM, 0 },
 	{ FOR_ALL, AF_UNIX, SOCK_STREAM, 0 },
-	{ FOR_MONITOR, AF_INET, SOCK_STREAM, IPPROTO_TCP },
-	{ FOR_MONITOR, AF_INET6, SOCK_STREAM, IPPROTO_TCP },
-	{ FOR_MONITOR, AF_INET, SOCK_DGRAM, 0 },
-	{ FOR_MONITOR, AF_INET6, SOCK_DGRAM, 0 },
+	{ FOR_ALL, AF_INET, SOCK_STREAM, IPPROTO_TCP },
+	{ FOR_ALL, AF_INET6, SOCK_STREAM, IPPROTO_TCP },
+	{ FOR_MONITOR | FOR_UDP, AF_INET, SOCK_DGRAM, 0 },
+	{ FOR_MONITOR | FOR_UDP, AF_INET6, SOCK_DGRAM, 0 },
 	{ FOR_MONITOR, AF_INET, SOCK_DGRAM, IPPROTO_UDP },
 	{ FOR_MONITOR, AF_INET6, SOCK_DGRAM, IPPROTO_UDP },
 };
@@ -192,6 +194,11 @@ static const struct allowed_option {
 } allowed_options[] = {
 	{ FOR_ALL, IPPROTO_TCP, TCP_NODELAY },
 	{ FOR_ALL, SOL_SOCKET, SO_LINGER },
+	/* hiredis, for connections that only listen */
+	{ FOR_WORKER, SOL_SOCKET, SO_KEEPALIVE },
+	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPIDLE },
+	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPINTVL },
+	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPCNT },
 	/* c-ares */
 	{ FOR_MONITOR, SOL_SOCKET, SO_SNDBUF },
 	{ FOR_MONITOR, SOL_SOCKET, SO_RCVBUF },
@@ -402,8 +409,9 @@ bool filter_is_possible(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-int filter_enter(enum sandbox_role role, bool is_strict, uint64_t *count)
+int filter_enter(enum sandbox_role role, bool has_udp, bool is_strict, uint64_t *count)
 {
+	unsigned roles = 1u << role | (role == SANDBOX_WORKER && has_udp ? FOR_UDP : 0);
 	uint32_t otherwise = COMPAT_IS_SANITIZED ? SCMP_ACT_ALLOW :
 			     is_strict		 ? SCMP_ACT_KILL_PROCESS :
 						   catch_refused(count);
@@ -422,7 +430,7 @@ int filter_enter(enum sandbox_role role, bool is_strict, uint64_t *count)
 	if (!err)
 		seccomp_attr_set(f, SCMP_FLTATR_CTL_SSB, 1);
 	if (!err)
-		err = COMPAT_IS_SANITIZED ? fill_for_sanitizers(f) : fill(f, 1u << role, is_strict);
+		err = COMPAT_IS_SANITIZED ? fill_for_sanitizers(f) : fill(f, roles, is_strict);
 	if (!err)
 		err = seccomp_load(f);
 	seccomp_release(f);

@@ -13,7 +13,7 @@ int fence_new(int abi, enum sandbox_role role, const struct config *c);
 int fence_enter(int ruleset);
 
 bool filter_is_possible(void);
-/* The same for good.  `is_strict`: what is not on the list kills. */
-int filter_enter(enum sandbox_role role, bool is_strict, uint64_t *refused);
+/* The same for good.  `has_udp`: a worker sends and receives datagrams.  `is_strict`: what is not on the list kills. */
+int filter_enter(enum sandbox_role role, bool has_udp, bool is_strict, uint64_t *refused);
 
 #endif

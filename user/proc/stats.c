@@ -41,10 +41,17 @@ static const struct field counters[] = {
 	COUNTER(rate_limited),
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
+	COUNTER(udp),
+#define X(name) { "websocket." #name, offsetof(struct stats_block, websocket.name), 1 },
+	STATS_WEBSOCKET(X)
+#undef X
+#define X(name) { "redis." #name, offsetof(struct stats_block, redis.name), 1 },
+	STATS_REDIS(X)
+#undef X
 };
 
 /* 32 bits each. */
-static const struct field states[] = { STATE(pid), STATE(generation), STATE(state), STATE(connections) };
+static const struct field states[] = { STATE(pid), STATE(generation), STATE(state), STATE(connections), STATE(udp_sessions) };
 
 static void add(struct stats_block *to, const struct field *f, const char *block, size_t offset, unsigned count)
 {

@@ -137,14 +137,37 @@ static json_t *limits(const struct limit_table *t)
 	return fill_end(&f);
 }
 
+static json_t *websocket(const struct stats_websocket *ws)
+{
+	struct filler f = fill_new();
+
+#define X(name) fill_u64(&f, #name, ws->name);
+	STATS_WEBSOCKET(X)
+#undef X
+	return fill_end(&f);
+}
+
+static json_t *redis(const struct stats_block *b)
+{
+	struct filler f = fill_new();
+
+#define X(name) fill_u64(&f, #name, b->redis.name);
+	STATS_REDIS(X)
+#undef X
+	return fill_end(&f);
+}
+
 static void fill_counters(struct filler *f, struct stats_block *b, bool has_buckets)
 {
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		fill_u64(f, counters[i].name, *counter_of(b, i));
 	fill(f, "status", status_classes(b));
 	fill(f, "closed", close_reasons(b));
+	fill(f, "websocket", websocket(&b->websocket));
+	fill(f, "redis", redis(b));
 	fill(f, "limited", limited(b));
 	fill(f, "latency_us", status_quantiles(&b->latency_us, has_buckets));
+	fill(f, "udp", status_udp_counters(&b->udp, b->udp_sessions));
 }
 
 /* Of one slot, or of all (-1). */
@@ -170,6 +193,7 @@ static json_t *draining(const struct status_source *src)
 		fill_u64(&f, "pid", d->pid);
 		fill_u64(&f, "generation", d->generation);
 		fill_u64(&f, "connections", d->connections);
+		fill_u64(&f, "udp_sessions", d->udp_sessions);
 		if (json_array_append_new(list, fill_end(&f)) < 0) {
 			json_decref(list);
 			return NULL;
@@ -218,6 +242,7 @@ static void fill_workers(struct filler *f, const struct status_source *src,
 		if (json_array_append_new(list, worker(src, i, &st->slots[i], &copy)) < 0)
 			f->has_failed = true;
 		stats_add(&sum, &copy);
+		sum.udp_sessions += copy.udp_sessions;
 		live += st->slots[i].live;
 		reserved += st->slots[i].reserved;
 	}
@@ -230,6 +255,7 @@ static void fill_workers(struct filler *f, const struct status_source *src,
 	fill(f, "workers", list);
 	fill(f, "draining", draining(src));
 	fill(f, "totals", fill_end(&totals));
+	fill(f, "udp", status_udp(src, &sum));
 }
 
 static json_t *verdicts(const struct steer_verdicts *v, uint64_t *ret_runs)

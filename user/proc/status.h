@@ -16,13 +16,21 @@
 #include "net/limit_table.h"
 #include "net/listener.h"
 #include "net/steer.h"
+#include "net/udp_listener.h"
 #include "proc/config.h"
 #include "proc/sandbox.h"
 #include "stats_shm.h"
 
 /* What a worker of an earlier generation still has. */
 struct status_draining {
-	uint32_t slot, pid, generation, connections;
+	uint32_t slot, pid, generation, connections, udp_sessions;
+};
+
+struct status_udp_listen {
+	const struct udp_listener *listener;
+	const char *mode;		/* as the file has it */
+	bool is_one_way;
+	struct udp_verdicts verdicts;
 };
 
 /* What the master knows; all borrowed. */
@@ -41,6 +49,8 @@ struct status_source {
 	unsigned draining_count;
 	const struct listener *listens;
 	unsigned listen_count;
+	const struct status_udp_listen *udp_listens;
+	unsigned udp_listen_count;
 	const struct config *upstreams;	/* the configuration that names them; NULL: none */
 	const struct upstream_table *upstream_table;
 	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
@@ -80,6 +90,10 @@ void status_print(const json_t *status, FILE *out);
  * [[value, count],...], eight to a power of two, each with a value from its middle.
  */
 json_t *status_quantiles(const struct hist *h, bool has_buckets);
+
+/* status_udp.c: datagrams and sessions of a worker, or of all; `udp` as a whole. */
+json_t *status_udp_counters(const struct udp_stats *s, uint64_t session_count);
+json_t *status_udp(const struct status_source *src, const struct stats_block *sum);
 
 /* "down", "starting", "running", "draining"; "unknown" for another. */
 const char *status_worker_state(uint32_t state);

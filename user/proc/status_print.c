@@ -214,6 +214,28 @@ static void print_listens(const json_t *status, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_udp(const json_t *status, FILE *out)
+{
+	const json_t *udp = json_object_get(status, "udp");
+	struct paragraph p;
+	char text[160];
+	json_t *one;
+	size_t i;
+
+	if (json_array_size(json_object_get(udp, "listen")) == 0)
+		return;
+	p = paragraph_start(out, "udp      ");
+	json_array_foreach(json_object_get(udp, "listen"), i, one)
+	{
+		print_words(&p, string_of(one, "address", "?"));
+		print_words(&p, json_is_true(json_object_get(one, "steered")) ? "(steered)" : "(hashed)");
+	}
+	snprintf(text, sizeof(text), "- %" PRIu64 " sessions, %" PRIu64 " datagrams in, %" PRIu64 " out",
+		 number_of(udp, "live") + number_of(udp, "draining"), number_of(udp, "in"), number_of(udp, "out"));
+	print_words(&p, text);
+	fputc('\n', out);
+}
+
 /* Only what is missing or has happened: a fence that stands is no news. */
 static void print_sandbox(const json_t *status, FILE *out)
 {
@@ -255,6 +277,7 @@ void status_print(const json_t *status, FILE *out)
 	print_draining(status, out);
 	print_steering(status, out);
 	print_listens(status, out);
+	print_udp(status, out);
 	print_sandbox(status, out);
 	upstream_report_print(json_object_get(status, "upstreams"), out);
 }

@@ -17,6 +17,9 @@
 /* Descriptors that are neither connections nor cached files: epoll, signals, channel, log, reserve, stdio ... */
 #define FILES_APART 32u
 
+/* WebSockets of a server that stops are closed within this time. */
+#define STOP_SPREAD_MS 1000u
+
 /* The longest message of the channel. */
 union message {
 	char type;
@@ -35,7 +38,7 @@ static void on_turn(struct loop *l, int event_count)
 
 	if (event_count < 0) {
 		note_connections(w);
-		steer_set_live(w->line, w->server.session_count);
+		steer_set_live(w->line, w->server.session_count + udp_server_session_count(w->udp));
 		__atomic_store_n(&w->line->pending, 0, __ATOMIC_RELAXED);
 		steer_set_waiting(w->line, true);
 		return;
@@ -60,7 +63,7 @@ void worker_stop_if_empty(struct worker *w)
 	bool has_parcels = w->is_leaving && w->rebalancer.inbox.generation &&
 			   __atomic_load_n(&w->opt->inboxes->waiting[w->opt->slot], __ATOMIC_RELAXED);
 
-	if ((w->is_draining || w->is_leaving) && w->server.session_count == 0 && !has_parcels)
+	if ((w->is_draining || w->is_leaving) && w->server.session_count == 0 && !has_parcels && worker_is_udp_done(w))
 		loop_stop(&w->loop);
 }
 
@@ -88,9 +91,11 @@ static void on_drain_over(struct timer *t)
 {
 	struct worker *w = container_of(t, struct worker, drain_timer);
 
-	log_warn("drain limit reached with %u connections open", w->server.session_count);
+	log_warn("drain limit reached with %u connections and %u UDP sessions open", w->server.session_count,
+		 udp_server_session_count(w->udp));
 	server_close_all(&w->server, CLOSE_DRAIN);
-	loop_stop(&w->loop);
+	if (!worker_end_udp(w))
+		loop_stop(&w->loop);
 }
 
 void worker_start_limit(struct worker *w, uint64_t min_ms)
@@ -120,7 +125,10 @@ static void drain(struct worker *w)
 	for (unsigned i = 0; i < w->opt->listener_count; i++)
 		listener_close(&w->opt->listeners[i], NULL);
 	server_drain(&w->server);
+	worker_drain_udp(w);
 	runtime_drain(w->opt->runtime);
+	/* Clients come back at once: not all in the same moment, and with time left for the closing handshake. */
+	runtime_drain_websockets(w->opt->runtime, MIN(w->opt->config->timeouts.drain / 2, STOP_SPREAD_MS));
 	worker_start_limit(w, 1);
 	worker_stop_if_empty(w);
 }
@@ -150,6 +158,9 @@ static void take_message(struct worker *w, const union message *m, size_t len, i
 	case CHANNEL_LEAVE:
 		if (len == sizeof(m->leave))
 			worker_leave(w, &m->leave);
+		break;
+	case CHANNEL_UDP_RETIRED:
+		worker_on_udp_retired(w);
 		break;
 	case CHANNEL_REBALANCE:
 		if (w->has_slot && !w->is_draining)
@@ -266,6 +277,21 @@ static void fill_rebalancer(struct worker *w)
 	rebalancer_init(&w->rebalancer);
 }
 
+static int start_runtime(struct worker *w)
+{
+	const struct worker_options *opt = w->opt;
+	struct runtime_options runtime = {
+		.loop = &w->loop,
+		.stats = opt->stats,
+		.table = opt->upstreams,
+		.bus = opt->bus,
+		.worker = opt->slot,
+		.file_limit = opt->file_limit,
+	};
+
+	return runtime_start(opt->runtime, &runtime);
+}
+
 static int start(struct worker *w)
 {
 	int err = loop_init(&w->loop);
@@ -274,13 +300,14 @@ static int start(struct worker *w)
 		return err;
 	w->loop.owner = w;
 	w->loop.on_turn = on_turn;
-	runtime_start(w->opt->runtime, &w->loop, w->opt->upstreams, w->opt->slot, w->opt->file_limit);
 	timer_init(&w->drain_timer, on_drain_over);
 	fill_server(w);
 	fill_acceptor(w);
 	fill_rebalancer(w);
 	worker_start_troubles(w);
-	err = start_signals(w);
+	err = start_runtime(w);
+	if (!err)
+		err = start_signals(w);
 	if (err)
 		return err;
 	io_init(&w->channel_io, w->opt->channel_fd, on_channel);
@@ -293,6 +320,7 @@ static void finish(struct worker *w)
 	acceptor_drain(&w->acceptor);
 	rebalancer_stop(&w->rebalancer, &w->loop);
 	server_close_all(&w->server, CLOSE_DRAIN);
+	worker_stop_udp(w);
 	note_connections(w);
 	runtime_stop(w->opt->runtime);
 	worker_stop_log(w);

@@ -5,9 +5,11 @@
  *
  * The channel (Unix seqpacket) to the master carries short messages:
  *   worker -> master   'R' ready: nothing but its slot is missing    'F' + text: it cannot start
+ *                      'U' (leaving) its UDP sessions have ended: their flows are to go elsewhere
  *                      'S' it accepts no more, the slot is free    'M' nobody waits here who could move
  *   master -> worker   'G' take the slot: accept
  *                      'H' leave it: struct leave_order
+ *                      'V' the answer to 'U': they do
  *                      'L' + descriptor: the access log, opened anew
  *                      'B': move connections until all slots have their share
  *                      'T' take connections from a sibling's queue, 'N' nothing, be awake (rescue.h)
@@ -19,6 +21,7 @@
 
 #include "app/upstream_table.h"
 #include "net/listener.h"
+#include "net/udp_listener.h"
 #include "proc/privilege.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
@@ -34,6 +37,8 @@
 #define CHANNEL_LEAVE 'H'
 #define CHANNEL_LOG   'L'
 #define CHANNEL_REBALANCE 'B'
+#define CHANNEL_UDP_RETIRE 'U'
+#define CHANNEL_UDP_RETIRED 'V'
 
 #define LEAVE_LISTENERS_MAX UPGRADE_LISTENERS_MAX
 /* Whatever the drain limit, connections that can move have this long for it. */
@@ -46,6 +51,7 @@ struct leave_order {
 	uint16_t heir;			/* the slot whose inbox takes the connections */
 	uint16_t listener_count;	/* of is_kept; what is beyond counts as gone */
 	bool is_kept[LEAVE_LISTENERS_MAX];	/* in the order of the worker's listeners */
+	bool is_udp_gone[LEAVE_LISTENERS_MAX];	/* in the order of its UDP listeners: nobody listens there any more */
 };
 
 struct worker_options {
@@ -54,13 +60,18 @@ struct worker_options {
 	struct steer *steer;
 	const struct inboxes *inboxes;
 	const struct upstream_table *upstreams;
+	struct bus *bus;		/* NULL: no channel is configured */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
 	struct stats_block *stats;	/* of this slot and generation */
+	const struct stats_block *all_stats;	/* of all slots of the generation */
+	unsigned worker_count;
 	uint32_t generation;
 	const uint32_t *owner;		/* shared: the generation whose worker has the slot */
 	struct listener *listeners;
 	unsigned listener_count;
+	struct udp_listener *udp_listeners;
+	unsigned udp_listener_count;
 	unsigned slot;
 	int cpu;			/* -1: not pinned */
 	unsigned file_limit;		/* descriptors this process may open */

@@ -3,6 +3,7 @@
 #ifndef SLUICE_PROC_WORKER_INTERNAL_H
 #define SLUICE_PROC_WORKER_INTERNAL_H
 
+#include "app/udp.h"
 #include "base/logfile.h"
 #include "proc/acceptor.h"
 #include "proc/worker.h"
@@ -27,6 +28,10 @@ struct worker {
 	 */
 	struct steer_slot *line;
 	struct steer_slot own_line;
+	struct udp_server *udp;		/* NULL: no listen_udp, or not begun */
+	struct timer udp_timer;		/* leaving: for the last replies */
+	enum { UDP_SERVES, UDP_RETIRING, UDP_RETIRED } udp_state;
+	bool is_udp_over;		/* leaving: the drain limit is reached */
 	struct logfile log;
 	struct timer log_timer;
 	uint64_t lost_before;		/* log lines, by workers before this one */
@@ -51,9 +56,23 @@ void worker_check_slot(struct worker *w);
 /* Gives up the slot and all connections that can go. */
 void worker_leave(struct worker *w, const struct leave_order *order);
 
+/* worker_udp.c */
+int worker_start_udp(struct worker *w);
+void worker_stop_udp(struct worker *w);
+void worker_leave_udp(struct worker *w, const struct leave_order *order);
+/* The server stops. */
+void worker_drain_udp(struct worker *w);
+/* Nothing is left, and nothing can come any more. */
+bool worker_is_udp_done(struct worker *w);
+/* The drain limit is reached; true: it takes a moment more. */
+bool worker_end_udp(struct worker *w);
+void worker_on_udp_retired(struct worker *w);
+
 /* worker_log.c: the access log.  0 or -errno. */
 int worker_start_log(struct worker *w);
 void worker_stop_log(struct worker *w);
+/* A line for a UDP session. */
+void worker_log_udp(struct worker *w, const struct udp_ended *e);
 /* Takes the descriptor. */
 void worker_replace_log(struct worker *w, int fd);
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "http/reply.h"
 #include "proc/worker_internal.h"
 
 static void note_lost(struct worker *w)
@@ -34,6 +35,32 @@ static void on_request_done(struct server *srv, const struct access_entry *e)
 	if (!timer_is_active(&w->log_timer))
 		loop_timer_start(&w->loop, &w->log_timer, w->opt->config->log.flush_ms);
 	note_lost(w);
+}
+
+void worker_log_udp(struct worker *w, const struct udp_ended *e)
+{
+	struct reply_origin origin = { .tries = 1 };
+	struct access_entry entry = {
+		.method = "UDP",
+		.target = e->name,
+		.peer_port = sock_addr_port(e->client),
+		.bytes_sent = e->bytes_out,
+		.body_sent = e->bytes_out,
+		.duration_us = e->duration_ms * 1000,
+		.reason = e->reason,
+		.slot = w->opt->slot,
+		.connection = e->serial,
+		.request_number = e->in,
+		.origin = &origin,
+	};
+	char host[SOCK_ADDR_TEXT];
+
+	if (w->opt->log_fd < 0)
+		return;
+	entry.peer_host = span_str(sock_addr_print_host(e->client, host));
+	entry.wall_ns = clock_wall_ns();
+	snprintf(origin.server, sizeof(origin.server), "%s", e->server);
+	on_request_done(&w->server, &entry);
 }
 
 int worker_start_log(struct worker *w)

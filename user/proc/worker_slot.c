@@ -30,7 +30,7 @@ static void tell(const struct worker *w, char message)
 static int start_acceptor(struct worker *w)
 {
 	const struct worker_options *opt = w->opt;
-	struct acceptor_source *sources = calloc(opt->listener_count, sizeof(*sources));
+	struct acceptor_source *sources = calloc(opt->listener_count + 1, sizeof(*sources));
 	int err;
 
 	if (!sources)
@@ -61,6 +61,8 @@ void worker_take_slot(struct worker *w)
 	err = rebalancer_start(&w->rebalancer, &w->loop);
 	if (!err)
 		err = start_acceptor(w);
+	if (!err)
+		err = worker_start_udp(w);
 	if (!err) {
 		__atomic_store_n(&w->opt->stats->state, WORKER_RUNNING, __ATOMIC_RELAXED);
 		return;
@@ -79,7 +81,7 @@ static void lose_slot(struct worker *w)
 		return;
 	w->has_slot = false;
 	acceptor_stop(&w->acceptor);
-	w->own_line = (struct steer_slot){ .live = w->server.session_count };
+	w->own_line = (struct steer_slot){ .live = w->server.session_count + udp_server_session_count(w->udp) };
 	w->line = &w->own_line;
 	w->acceptor.slot = w->line;
 	rebalancer_rest(&w->rebalancer, w->line);
@@ -150,5 +152,6 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 		server_leave(&w->server, give_to_heir, w);
 	else
 		stay(w);
+	worker_leave_udp(w, order);
 	worker_stop_if_empty(w);
 }

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/* Channels: who gets what, in which order, who is dropped, and when a channel is busy. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/channel.h"
+#include "base/err.h"
+
+#define NAME SPAN("news")
+
+struct fixture {
+	struct loop loop;
+	struct channel_hub *hub;
+	struct channel *channel;
+	char published[256];	/* what went to the link */
+	int publish_result;
+	int interest;
+};
+
+/* Takes `room` messages and is blocked then. */
+struct reader {
+	struct channel_subscriber sub;
+	char got[4096];
+	unsigned count, room;
+	int dropped;		/* enum channel_drop, -1: not */
+	bool leaves;		/* unsubscribes at the first message */
+};
+
+static enum channel_progress on_message(struct channel_subscriber *s)
+{
+	struct reader *r = container_of(s, struct reader, sub);
+
+	if (r->leaves) {
+		channel_unsubscribe(s);
+		return CHANNEL_GONE;
+	}
+	while (channel_next(s)) {
+		struct channel_message *m = channel_next(s);
+		size_t len = strlen(r->got);
+
+		if (r->room == 0)
+			return CHANNEL_BLOCKED;
+		r->room--;
+		r->count++;
+		snprintf(r->got + len, sizeof(r->got) - len, "%.*s ", (int)MIN(m->len, 10u), m->data);
+		channel_advance(s);
+	}
+	return CHANNEL_DONE;
+}
+
+static void on_drop(struct channel_subscriber *s, enum channel_drop why)
+{
+	assert_false(channel_is_subscribed(s));
+	container_of(s, struct reader, sub)->dropped = (int)why;
+}
+
+static const struct channel_subscriber_ops ops = { .on_message = on_message, .on_drop = on_drop };
+
+static void subscribe(struct fixture *f, struct reader *r, unsigned room)
+{
+	memset(r, 0, sizeof(*r));
+	r->room = room;
+	r->dropped = -1;
+	channel_subscribe(f->channel, &r->sub, 300, &ops);
+}
+
+static int publish_elsewhere(void *ctx, struct span name, bool is_text, struct span data)
+{
+	struct fixture *f = ctx;
+	size_t len = strlen(f->published);
+
+	if (f->publish_result)
+		return f->publish_result;
+	snprintf(f->published + len, sizeof(f->published) - len, "%.*s:%.*s%s ", SPAN_ARG(name), SPAN_ARG(data),
+		 is_text ? "" : "(binary)");
+	return 0;
+}
+
+static void on_interest(void *ctx, bool has_subscribers)
+{
+	((struct fixture *)ctx)->interest += has_subscribers ? 1 : -1;
+}
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct channel_link link = { publish_elsewhere, on_interest, &f };
+
+	memset(&f, 0, sizeof(f));
+	assert_int_equal(loop_init(&f.loop), 0);
+	f.hub = channel_hub_new();
+	channel_hub_start(f.hub, &f.loop, &link);
+	f.channel = channel_open(f.hub, NAME);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	channel_hub_free(f->hub);
+	loop_fini(&f->loop);
+	return 0;
+}
+
+static int publish(struct fixture *f, const char *text)
+{
+	return channel_publish(f->channel, channel_message_new(true, text, strlen(text)));
+}
+
+static void turn(struct fixture *f)
+{
+	loop_turn(&f->loop, 0);
+}
+
+static void channel__passes_on_in_order(void **state)
+{
+	struct fixture *f = *state;
+	struct reader early, late;
+
+	assert_ptr_equal(channel_open(f->hub, NAME), f->channel);
+	assert_int_equal(publish(f, "nobody"), 0);
+	subscribe(f, &early, 100);
+	assert_int_equal(f->interest, 1);
+	publish(f, "a");
+	publish(f, "b");
+	subscribe(f, &late, 100);
+	assert_int_equal(channel_receive(f->hub, NAME, false, SPAN("c")), 0);
+	assert_int_equal(channel_receive(f->hub, SPAN("unknown"), true, SPAN("x")), 0);
+	turn(f);
+	assert_string_equal(early.got, "a b c ");
+	assert_string_equal(late.got, "c ");
+	/* What came from elsewhere does not go back there. */
+	assert_string_equal(f->published, "news:nobody news:a news:b ");
+	channel_unsubscribe(&early.sub);
+	channel_unsubscribe(&early.sub);
+	assert_int_equal(f->interest, 1);
+	channel_unsubscribe(&late.sub);
+	assert_int_equal(f->interest, 0);
+}
+
+static void channel__keeps_what_a_blocked_one_has_not(void **state)
+{
+	struct fixture *f = *state;
+	struct reader slow, quick;
+
+	subscribe(f, &slow, 1);
+	subscribe(f, &quick, 100);
+	publish(f, "a");
+	publish(f, "b");
+	turn(f);
+	publish(f, "c");
+	turn(f);
+	assert_string_equal(slow.got, "a ");
+	assert_string_equal(quick.got, "a b c ");
+	slow.room = 1;
+	channel_resume(&slow.sub);
+	turn(f);
+	assert_string_equal(slow.got, "a b ");
+	slow.room = 100;
+	channel_resume(&slow.sub);
+	turn(f);
+	assert_string_equal(slow.got, "a b c ");
+	channel_resume(&slow.sub);
+	publish(f, "d");
+	turn(f);
+	assert_string_equal(slow.got, "a b c d ");
+	assert_int_equal(slow.dropped, -1);
+	channel_unsubscribe(&slow.sub);
+	channel_unsubscribe(&quick.sub);
+}
+
+static void channel__drops_who_is_too_far_behind(void **state)
+{
+	struct fixture *f = *state;
+	struct reader slow, quick, other;
+	char text[61] = "";
+
+	memset(text, 'x', 60);
+	subscribe(f, &slow, 0);
+	subscribe(f, &other, 1);
+	subscribe(f, &quick, 100);
+	for (int i = 0; i < 2; i++) {
+		publish(f, text);
+		turn(f);
+	}
+	/* 120 bytes wait for one, 60 for the other, and 128 for each message: the limit is 300. */
+	turn(f);
+	assert_int_equal(slow.dropped, CHANNEL_DROP_SLOW);
+	assert_int_equal(other.dropped, -1);
+	channel_resume(&slow.sub);
+	publish(f, text);
+	turn(f);
+	turn(f);
+	assert_int_equal(other.dropped, CHANNEL_DROP_SLOW);
+	assert_int_equal(quick.count, 3);
+	assert_int_equal(quick.dropped, -1);
+	channel_unsubscribe(&quick.sub);
+}
+
+static void channel__counts_only_who_is_blocked_as_slow(void **state)
+{
+	struct fixture *f = *state;
+	struct reader r;
+	char text[61] = "";
+
+	memset(text, 'x', 60);
+	subscribe(f, &r, 100);
+	for (int i = 0; i < 10; i++)
+		publish(f, text);
+	turn(f);
+	assert_int_equal(r.count, 10);
+	assert_int_equal(r.dropped, -1);
+	channel_unsubscribe(&r.sub);
+}
+
+/* Messages without a byte take memory too. */
+static void channel__bounds_empty_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct reader slow;
+
+	subscribe(f, &slow, 0);
+	for (int i = 0; i < 4; i++) {
+		publish(f, "");
+		turn(f);
+		turn(f);
+	}
+	assert_int_equal(slow.dropped, CHANNEL_DROP_SLOW);
+}
+
+static void channel__tells_everybody_of_a_loss(void **state)
+{
+	struct fixture *f = *state;
+	struct reader ready, blocked, gone, later;
+
+	subscribe(f, &ready, 100);
+	subscribe(f, &blocked, 0);
+	subscribe(f, &gone, 100);
+	publish(f, "a");
+	turn(f);
+	channel_hub_lost(f->hub);
+	channel_unsubscribe(&gone.sub);
+	subscribe(f, &later, 100);
+	publish(f, "b");
+	turn(f);
+	assert_int_equal(ready.dropped, CHANNEL_DROP_LOST);
+	assert_int_equal(blocked.dropped, CHANNEL_DROP_LOST);
+	assert_int_equal(gone.dropped, -1);
+	assert_int_equal(later.dropped, -1);
+	assert_string_equal(later.got, "b ");
+	channel_unsubscribe(&later.sub);
+	assert_int_equal(f->interest, 0);
+}
+
+static void channel__bears_with_who_leaves_within_a_message(void **state)
+{
+	struct fixture *f = *state;
+	struct reader readers[5];
+
+	for (unsigned i = 0; i < ARRAY_LEN(readers); i++) {
+		subscribe(f, &readers[i], 100);
+		readers[i].leaves = i % 2;
+	}
+	publish(f, "a");
+	turn(f);
+	publish(f, "b");
+	turn(f);
+	for (unsigned i = 0; i < ARRAY_LEN(readers); i++) {
+		assert_string_equal(readers[i].got, i % 2 ? "" : "a b ");
+		channel_unsubscribe(&readers[i].sub);
+	}
+	assert_int_equal(f->interest, 0);
+}
+
+static void channel__gives_nobody_what_did_not_go_out(void **state)
+{
+	struct fixture *f = *state;
+	struct reader r;
+
+	subscribe(f, &r, 100);
+	f->publish_result = -ENOBUFS;
+	assert_int_equal(publish(f, "a"), -EAGAIN);
+	turn(f);
+	assert_string_equal(r.got, "");
+	channel_unsubscribe(&r.sub);
+}
+
+struct waiter {
+	struct channel_waiter waiter;
+	unsigned relieved;
+};
+
+static void on_relief(struct channel_waiter *w)
+{
+	container_of(w, struct waiter, waiter)->relieved++;
+}
+
+/* More subscribers than are served in one turn. */
+static void channel__is_busy_until_all_are_served(void **state)
+{
+	enum { COUNT = 1000, SIZE = 100 * 1024 };
+	static struct reader readers[COUNT];
+	static char large[SIZE];
+	struct waiter w = { .waiter.on_relief = on_relief }, cancelled = w;
+	struct fixture *f = *state;
+	unsigned turns = 0, served;
+
+	list_init(&w.waiter.node);
+	list_init(&cancelled.waiter.node);
+	for (unsigned i = 0; i < COUNT; i++)
+		subscribe(f, &readers[i], 100);
+	for (int i = 0; i < 2; i++) {
+		channel_publish(f->channel, channel_message_new(true, large, SIZE));
+		assert_false(channel_hub_is_busy(f->hub));
+	}
+	channel_publish(f->channel, channel_message_new(true, large, SIZE));
+	assert_true(channel_hub_is_busy(f->hub));
+	channel_hub_wait(f->hub, &w.waiter);
+	channel_hub_wait(f->hub, &w.waiter);
+	channel_hub_wait(f->hub, &cancelled.waiter);
+	list_remove(&cancelled.waiter.node);
+	turn(f);
+	served = 0;
+	for (unsigned i = 0; i < COUNT; i++)
+		served += readers[i].count > 0;
+	assert_in_range(served, 1, COUNT / 2);
+	while (channel_hub_is_busy(f->hub) && turns++ < 100) {
+		assert_int_equal(w.relieved, 0);
+		turn(f);
+	}
+	assert_int_equal(w.relieved, 1);
+	assert_int_equal(cancelled.relieved, 0);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(readers[i].count, 3);
+		channel_unsubscribe(&readers[i].sub);
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(channel__passes_on_in_order),
+		TEST(channel__keeps_what_a_blocked_one_has_not),
+		TEST(channel__drops_who_is_too_far_behind),
+		TEST(channel__counts_only_who_is_blocked_as_slow),
+		TEST(channel__bounds_empty_messages),
+		TEST(channel__tells_everybody_of_a_loss),
+		TEST(channel__bears_with_who_leaves_within_a_message),
+		TEST(channel__gives_nobody_what_did_not_go_out),
+		TEST(channel__is_busy_until_all_are_served),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * WebSocket routes of a configuration, and the channels' way to other workers: the bus.  Other hosts would be reached
+ * from here too, by another struct channel_link in front of the bus.
+ */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "proc/bus.h"
+#include "proc/runtime_internal.h"
+
+_Static_assert(CHANNEL_MESSAGE_MAX <= BUS_DATA_MAX && CHANNEL_NAME_MAX <= BUS_NAME_MAX, "every message fits the bus");
+
+struct websocket_bus {
+	struct bus_port port;
+	struct channel_hub *hub;
+	struct stats_websocket *stats;
+	struct channel_waiter waiter;	/* for the channels to catch up, before more is read */
+};
+
+static bool is_channel(const struct config_route *route)
+{
+	return route->kind == ROUTE_WEBSOCKET && strcmp(route->value, "echo") != 0;
+}
+
+bool runtime_has_channels(const struct config *config)
+{
+	for (unsigned i = 0; i < config->site_count; i++)
+		for (unsigned n = 0; n < config->sites[i].route_count; n++)
+			if (is_channel(&config->sites[i].routes[n]))
+				return true;
+	return false;
+}
+
+static bool has_websockets(const struct config *config)
+{
+	for (unsigned i = 0; i < config->site_count; i++)
+		for (unsigned n = 0; n < config->sites[i].route_count; n++)
+			if (config->sites[i].routes[n].kind == ROUTE_WEBSOCKET)
+				return true;
+	return false;
+}
+
+int runtime_open_websockets(struct runtime *rt)
+{
+	return has_websockets(rt->config) ? websockets_new(&rt->websockets) : 0;
+}
+
+void runtime_close_websockets(struct runtime *rt)
+{
+	websockets_free(rt->websockets);
+}
+
+int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf)
+{
+	const struct config_websocket *ws = &route->websocket;
+	struct websocket_options opt = {
+		.channel = is_channel(route) ? strchr(route->value, ':') + 1 : NULL,
+		.message_max = ws->message,
+		.frame_max = ws->frame,
+		.queue_max = ws->queue,
+		.ping_ms = ws->ping,
+		.pong_ms = ws->pong,
+		.close_ms = ws->close,
+		.write_ms = rt->config->timeouts.write,
+		.has_deflate = ws->has_deflate,
+		.publish = ws->publish,
+		.origins = (const char *const *)ws->origins,
+		.origin_count = ws->origins_count,
+	};
+
+	return websocket_route_new(rt->websockets, &opt, ret_conf);
+}
+
+/* From and to the bus ----------------------------------------------------------------------------------------- */
+
+static int publish(void *ctx, struct span name, bool is_text, struct span data)
+{
+	struct websocket_bus *b = ctx;
+
+	return bus_publish(&b->port, name, is_text, data);
+}
+
+static void on_interest(void *ctx, bool has_subscribers)
+{
+	struct websocket_bus *b = ctx;
+	int err = bus_listen(&b->port, has_subscribers);
+
+	if (!err)
+		return;
+	/* Better told than deaf: they come back. */
+	log_error("messages of other workers cannot be heard: %s", strerror(-err));
+	channel_hub_lost(b->hub);
+}
+
+static void on_message(void *owner, struct span name, bool is_text, struct span data)
+{
+	struct websocket_bus *b = owner;
+
+	if (channel_receive(b->hub, name, is_text, data) < 0) {
+		b->stats->lost++;
+		channel_hub_lost(b->hub);
+	}
+}
+
+static void on_lost(void *owner, uint64_t count)
+{
+	struct websocket_bus *b = owner;
+
+	b->stats->lost += count;
+	channel_hub_lost(b->hub);
+}
+
+static void on_relief(struct channel_waiter *w)
+{
+	bus_port_resume(&container_of(w, struct websocket_bus, waiter)->port);
+}
+
+static bool is_busy(void *owner)
+{
+	struct websocket_bus *b = owner;
+
+	if (!channel_hub_is_busy(b->hub))
+		return false;
+	channel_hub_wait(b->hub, &b->waiter);
+	return true;
+}
+
+static const struct bus_ops bus_ops = {
+	.on_message = on_message,
+	.on_lost = on_lost,
+	.is_busy = is_busy,
+};
+
+static int open_bus(struct runtime *rt, const struct runtime_options *opt)
+{
+	struct websocket_bus *b = calloc(1, sizeof(*b));
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	b->hub = websockets_hub(rt->websockets);
+	b->stats = &opt->stats->websocket;
+	list_init(&b->waiter.node);
+	b->waiter.on_relief = on_relief;
+	err = bus_port_open(&b->port, opt->bus, opt->loop, &bus_ops, b);
+	if (err) {
+		log_error("cannot join the channels: %s",
+			  err == -EBUSY ? "too many workers of earlier generations are there" : strerror(-err));
+		free(b);
+		return err;
+	}
+	rt->bus = b;
+	return 0;
+}
+
+int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt)
+{
+	struct channel_link link = { .publish = publish, .on_interest = on_interest };
+	int err;
+
+	if (!rt->websockets)
+		return 0;
+	if (opt->bus && runtime_has_channels(rt->config)) {
+		err = open_bus(rt, opt);
+		if (err)
+			return err;
+		link.ctx = rt->bus;
+	}
+	websockets_start(rt->websockets, opt->loop, opt->stats, rt->bus ? &link : NULL);
+	return 0;
+}
+
+void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms)
+{
+	if (rt->websockets)
+		websockets_drain(rt->websockets, within_ms);
+}
+
+void runtime_stop_websockets(struct runtime *rt)
+{
+	if (!rt->websockets || !rt->loop)
+		return;
+	websockets_stop(rt->websockets);
+	if (rt->bus)
+		bus_port_close(&rt->bus->port);
+	free(rt->bus);
+	rt->bus = NULL;
+}
