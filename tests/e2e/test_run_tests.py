@@ -25,6 +25,8 @@ PROGRAMS = [
     ("hangs", "unit", "exec sleep 600", "0 passed, 1 failed, 0 skipped", "not finished"),
     ("leaves a process behind", "unit", PASS + "sleep 600 >/dev/null 2>&1 &", "3 passed, 1 failed, 0 skipped",
      "left processes behind"),
+    ("is asked for", "unit", PASS, "3 passed, 0 failed, 0 skipped", "3 passed", "x"),
+    ("is left out", "unit", PASS, "0 passed, 0 failed, 0 skipped", "no test program matches", "-test_x"),
     ("is missing", "unit", None, "0 passed, 1 failed, 0 skipped", "No such file"),
     ("is a script", "e2e", "print('4 passed, 0 failed, 1 skipped')", "4 passed, 0 failed, 1 skipped", "4 passed"),
     ("is a script that fails", "e2e", "print('4 passed, 1 failed, 0 skipped'); exit(1)",
@@ -43,7 +45,7 @@ def write(path, text):
     os.chmod(path, 0o755)
 
 
-def run_program(suite, text):
+def run_program(suite, text, names=()):
     with tempfile.TemporaryDirectory(prefix="sluice-run-tests-") as top:
         os.mkdir(os.path.join(top, "scripts"))
         shutil.copy(os.path.join(TOP, "scripts/run-tests"), os.path.join(top, "scripts"))
@@ -51,14 +53,14 @@ def run_program(suite, text):
         if text is not None and suite != "e2e":
             write(os.path.join(top, "build/x/tests", suite, "test_x"), "#!/bin/sh\n" + text)
         environment = {k: v for k, v in os.environ.items() if k != "V"}
-        run = subprocess.run([sys.executable, "scripts/run-tests", suite, "build/x"], cwd=top, text=True, check=False,
+        run = subprocess.run([sys.executable, "scripts/run-tests", suite, "build/x", *names], cwd=top, text=True, check=False,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**environment, "TEST_LIMIT_S": "2"})
     return run.returncode, run.stdout
 
 
-def check(name, suite, text, sum_line, part):
-    status, output = run_program(suite, text)
-    is_good = ", 0 failed" in sum_line
+def check(name, suite, text, sum_line, part, *names):
+    status, output = run_program(suite, text, names)
+    is_good = ", 0 failed" in sum_line and not sum_line.startswith("0 passed, 0 failed, 0")
     if output.splitlines()[-1] != sum_line or part not in output or (status == 0) != is_good:
         return f"a program that {name}: expected '{sum_line}' and '{part}', got status {status}:\n{output}"
     return None

@@ -14,8 +14,8 @@
 struct udp_queued {
 	union sock_addr peer;
 	struct iovec iov;
-	union udp_control control;
 	struct udp_message m;
+	union udp_control control;	/* its size is not fixed, strictly speaking: the last */
 };
 
 /* Of one flush; beside the queue because sendmmsg() wants them in an array. */
