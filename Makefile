@@ -106,7 +106,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
         bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
         soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
@@ -222,6 +222,8 @@ fuzz: ## run every fuzz target for FUZZ_S seconds (clang)
 
 fuzz-diff: $(BIN) ## odd requests: sluice's verdicts beside nginx's and HAProxy's (COUNT=5000 SEED=7)
 	$(Q)SLUICE=$(BIN) python3 tests/e2e/differential.py --count $(or $(COUNT),5000) --seed $(or $(SEED),$$(date +%s))
+
+fuzz-check: $(FUZZ:%=$(B)/tests/fuzz/%.o) ## compile the fuzz targets
 
 lint: ## check tiers, sizes and forbidden words
 	$(Q)scripts/check-tiers

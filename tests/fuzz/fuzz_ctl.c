@@ -79,7 +79,7 @@ static size_t ask(const uint8_t *data, size_t size, size_t piece, bool is_leavin
 	int fds[2];
 
 	BUG_ON(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds));
-	BUG_ON(ctl_request_start(ctl, fds[1]));
+	BUG_ON(ctl_request_start(ctl, fds[1], NULL, 0));
 	for (size_t at = 0; at < size; at += piece) {
 		/* It closes behind its answer, and what follows the line is not read. */
 		if (send(fds[0], data + at, MIN(piece, size - at), MSG_NOSIGNAL) < 0)
