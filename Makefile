@@ -316,6 +316,8 @@ install: $(BIN) ## install below DESTDIR and PREFIX (/usr/local)
 	sed 's|@PREFIX@|$(PREFIX)|g' scripts/sluice.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/sluice/README.md
+	install -d $(DESTDIR)$(PREFIX)/share/doc/sluice/docs
+	install -m 644 docs/*.md docs/*.svg docs/sluice.conf $(DESTDIR)$(PREFIX)/share/doc/sluice/docs
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/sluice/copyright
 
 uninstall: ## remove what install put there

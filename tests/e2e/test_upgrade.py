@@ -5,6 +5,7 @@ The process that a test starts is the first master; who it is at the moment, `st
 session of the first, so the end of every test shows that none is left.
 """
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from harness import (
     is_alive,
     main,
     need_bpffs,
+    need_root,
     need_tool,
     raise_descriptor_limit,
     request,
@@ -49,6 +51,9 @@ from test_reload import (
 from test_systemd import Manager, activated, address_of, listening
 
 IS_SANITIZED = "san-" in SLUICE
+LIBC = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438
+TCP_NOTSENT_LOWAT = 25
 
 
 class Upgraded(Server):
@@ -219,6 +224,35 @@ def test_other_configuration():
         write_config(s, s.text.replace(s.control, s.control + "2"))
         done = control(s, "upgrade")
         assert done.returncode == 0 and "'control' cannot change" in done.stdout, done
+
+
+def listening_option(pid, port, level, option):
+    """Of the sockets that a process listens with at that port: {value}."""
+    found = set()
+    process = os.pidfd_open(pid)
+    for name in os.listdir("/proc/%d/fd" % pid):
+        fd = LIBC.syscall(PIDFD_GETFD, process, int(name), 0)
+        with contextlib.suppress(OSError), socket.socket(fileno=fd) if fd >= 0 else contextlib.nullcontext() as s:
+            if s and s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and s.getsockname()[1] == port:
+                found.add(s.getsockopt(level, option))
+    os.close(process)
+    return found
+
+
+def test_options_of_sockets_follow_the_file():
+    """What a socket has is told to the new master, or it would think there is nothing to change."""
+    need_root()
+    with Upgraded(listens=[("127.0.0.1:0", {"unsent": "64k", "defer_accept": "2s", "nodelay": True})]) as s:
+        port = s.address()[1]
+        assert listening_option(master(s), port, socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == {65536}
+        text = s.text
+        for given, wanted in (("64k", "off"), ("2s", "off"), ("nodelay = true", "nodelay = false")):
+            assert given in text, text
+            text = text.replace(given, wanted)
+        write_config(s, text)
+        upgrade(s)
+        for option, expected in ((TCP_NOTSENT_LOWAT, 0), (socket.TCP_DEFER_ACCEPT, 0), (socket.TCP_NODELAY, 0)):
+            assert listening_option(master(s), port, socket.IPPROTO_TCP, option) == {expected}, option
 
 
 def test_what_operators_have_set_stays():

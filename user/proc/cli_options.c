@@ -26,7 +26,7 @@ static const struct option_spec {
 	{OPTION_WORKERS, 'w', "workers", "N", "worker processes (default: one for each CPU)"},
 	{OPTION_DUMP, 0, "dump", NULL, "print every key with its effective value"},
 	{OPTION_JSON, 0, "json", NULL, "print JSON"},
-	{OPTION_TIMEOUT, 0, "timeout", "TIME", "how long to wait, such as 30s (default: 60s)"},
+	{OPTION_TIMEOUT, 0, "timeout", "TIME", "how long to wait, such as 2m (default: 60s, of an upgrade 30s)"},
 	{OPTION_NOW, 0, "now", NULL, "do not wait for open connections"},
 	{OPTION_SCENARIO, 0, "scenario", "NAME", "start from the keys of a scenario"},
 	{OPTION_PLOT, 0, "plot", "FILE", "write a chart (SVG) too"},

@@ -24,6 +24,7 @@ static int read_listen(struct config_listen *c, const json_t *o)
 		.is_v6only = text_flag(o, "v6only"),
 		.rcvbuf = (int)text_number(o, "rcvbuf"),
 		.sndbuf = (int)text_number(o, "sndbuf"),
+		.unsent = (int)text_number(o, "unsent"),
 	};
 	return address ? sock_addr_parse(span_str(address), &c->addr) : -EBADMSG;
 }

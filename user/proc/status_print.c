@@ -202,11 +202,16 @@ static void print_steering(const json_t *status, FILE *out)
 
 static void print_listens(const json_t *status, FILE *out)
 {
-	struct paragraph p = paragraph_start(out, "listen   ");
+	const json_t *listens = json_object_get(status, "listen");
+	struct paragraph p;
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "listen"), i, one)
+	/* A server of datagrams alone has none. */
+	if (json_array_size(listens) == 0)
+		return;
+	p = paragraph_start(out, "listen   ");
+	json_array_foreach(listens, i, one)
 	{
 		print_words(&p, string_of(one, "address", "?"));
 		print_words(&p, json_is_true(json_object_get(one, "steered")) ? "(steered)"

@@ -76,12 +76,12 @@ static json_t *describe_listen(struct upgrade_bundle *b, const struct config_lis
 
 	for (unsigned i = 0; i < l->count; i++)
 		json_array_append_new(fds, place(b, l->fds[i]));
-	return json_pack("{s:s, s:s, s:i, s:b, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:b, s:b, s:b, s:b, s:i, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:b, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:i, s:o}",
 			 "address", sock_addr_print(&c->addr, as_written), "bound",
 			 sock_addr_print(&l->addr, as_bound), "backlog", o->backlog, "nodelay", o->has_nodelay,
 			 "defer_accept", o->defer_accept_s, "keepalive", o->keepalive_s, "fastopen", o->fastopen,
 			 "busy_poll", o->busy_poll_us, "v6only", o->is_v6only, "rcvbuf", o->rcvbuf, "sndbuf",
-			 o->sndbuf, "reuseport", l->opt.has_reuseport, "is_shared", l->is_shared, "is_steered",
+			 o->sndbuf, "unsent", o->unsent, "reuseport", l->opt.has_reuseport, "is_shared", l->is_shared, "is_steered",
 			 l->is_steered, "proxy_protocol", l->has_proxy_header, "id", (int)l->steer_id, "fds", fds);
 }
 
