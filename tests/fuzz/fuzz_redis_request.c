@@ -77,14 +77,16 @@ static void check_reply(const char *text, size_t size)
 	BUG_ON(!reader || redisReaderFeed(reader, text, size) != REDIS_OK);
 	if (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
 		struct redis_commands *commands = redis_commands_new(reply);
+		json_error_t error;
 		json_t *json;
 
 		for (enum redis_format format = REDIS_RAW; format <= REDIS_BINARY; format++)
 			redis_render(&t, format, SPAN("HGETALL"), reply);
 		t.len = 0;
 		redis_render(&t, REDIS_JSON, SPAN("HGETALL"), reply);
-		json = json_loadb(t.ptr, t.len, JSON_ALLOW_NUL, NULL);
-		BUG_ON(!json || t.has_failed);
+		json = json_loadb(t.ptr, t.len, JSON_ALLOW_NUL, &error);
+		/* RFC 8259 has no such limit: jansson does. */
+		BUG_ON(t.has_failed || (!json && !strstr(error.text, "NUL byte in object key")));
 		json_decref(json);
 		redis_commands_free(commands);
 		freeReplyObject(reply);
