@@ -17,6 +17,7 @@ import threading
 import time
 
 import backend
+import datagrams
 import proxy
 from harness import (
     PATIENCE,
@@ -427,21 +428,28 @@ def test_worker_that_cannot_start():
     compiler = need_tool("cc")
     if IS_SANITIZED:
         raise Skip("a preloaded library would come before the sanitizer's")
-    s = Upgraded(workers=2)
+    udp = ("127.0.0.1", datagrams.free_udp_port())
+    s = Upgraded(workers=2, extra=datagrams.udp_listen("%s:%d" % udp, udp="echo"))
     source, library, fail = (os.path.join(s.dir, name) for name in ("fail.c", "fail.so", "fail"))
     with open(source, "w") as f:
         f.write(FAIL_C)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     # Not of the master, which needs it too: where nobody but root may look the workers do not see it.
     s.env.update(LD_PRELOAD=library, FAIL_FILE=fail)
-    with s, Client(s) as kept:
+    with s, Client(s) as kept, datagrams.udp_client(udp) as flow:
         assert kept.request("/hello").status == 200
+        assert datagrams.ask(flow, b"one") == b"one"
         with open(fail, "w"):
             os.chmod(fail, 0o644)
         refused(s, "Too many open files")
+        # Flows too are where they were, by the program that placed them.
+        assert datagrams.ask(flow, b"two") == b"two"
+        listen = s.status()["udp"]["listen"][0]
+        assert not listen["steered"] or listen["verdicts"]["kept"] == 1, listen
         os.unlink(fail)
         upgrade(s)
         assert kept.request("/hello").status == 200
+        assert datagrams.ask(flow, b"three") == b"three"
 
 
 def stop_in_its_start(s, first, pid):
@@ -460,7 +468,8 @@ def stop_in_its_start(s, first, pid):
 def test_new_master_that_is_killed():
     """As long as the old one answers nothing has happened; later the end of the new one is the end of the server."""
     turns, kills = 10, 0
-    with Upgraded(workers=2) as s, Client(s) as kept:
+    udp = ("127.0.0.1", datagrams.free_udp_port())
+    with Upgraded(workers=2, extra=datagrams.udp_listen("%s:%d" % udp, udp="echo")) as s, Client(s) as kept:
         assert kept.request("/hello").status == 200
         began = time.monotonic()
         upgrade(s)
@@ -491,6 +500,8 @@ def test_new_master_that_is_killed():
             assert_counts(s, 1)
         print("     %d of %d killed, %d of these took slots back" % (kills, turns, s.stderr().count("taken back")))
         assert kills >= 3
+        with datagrams.udp_client(udp) as flow:
+            assert datagrams.ask(flow, b"hello") == b"hello"
         upgrade(s)
         assert kept.request("/hello").status == 200
         if s.pin:

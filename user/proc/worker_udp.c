@@ -80,7 +80,8 @@ int worker_start_udp(struct worker *w)
 	};
 	int err;
 
-	if (opt->udp_listener_count == 0)
+	/* It has one already when the slot was lost to another master, and came back: its sockets were never let go. */
+	if (opt->udp_listener_count == 0 || w->udp)
 		return 0;
 	timer_init(&w->udp_timer, on_last_timer);
 	err = udp_server_new(&server, &w->udp);
