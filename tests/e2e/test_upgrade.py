@@ -18,7 +18,9 @@ import time
 
 import backend
 import datagrams
+import nameserver
 import proxy
+import redis_peer
 from harness import (
     PATIENCE,
     SLUICE,
@@ -712,6 +714,19 @@ def test_upstreams():
                 return proxy.upstreams(s)["b"]["by_name"][one.server][0]
 
             wait_for(lambda: row()["requests"] == 10 and row()["active"] == 0, lambda: "counts: %s" % row())
+
+
+def test_a_redis_by_name_is_known_without_asking_again():
+    with nameserver.NameServer() as dns, redis_peer.Redis() as redis:
+        dns.set("cache.test", nameserver.A, "127.0.0.1")
+        text = 'resolvers = { "%s" }\n' % dns.server + redis_peer.section(redis, server="cache.test:%d" % redis.port)
+        with Upgraded(workers=2, routes={"/": redis_peer.route()}, extra=text) as s:
+            wait_for(lambda: get(s.address(), "/PING").status == 200, "the name is resolved")
+            dns.is_mute = True
+            for _ in range(2):
+                upgrade(s)
+                wait_for(lambda: get(s.address(), "/PING").status == 200, "the next master knows the address")
+            dns.is_mute = False
 
 
 def test_log_is_opened_anew_by_old_workers_too():
