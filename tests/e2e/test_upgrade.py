@@ -310,6 +310,19 @@ def test_without_steering():
         assert s.status()["steering"]["active"] is False
 
 
+def test_datagrams_without_steering():
+    """Sockets of both programs are open for a while, the kernel gives datagrams to all of them, and all are read."""
+    udp = ("127.0.0.1", datagrams.free_udp_port())
+    extra = datagrams.udp_listen("%s:%d" % udp, udp="echo")
+    with Upgraded(workers=2, steering={"enabled": False}, timeouts={"drain": "3s"}, extra=extra) as s, contextlib.ExitStack() as stack:
+        flows = [stack.enter_context(datagrams.udp_client(udp)) for _ in range(16)]
+        for turn in range(3):
+            for flow in flows:
+                assert datagrams.ask(flow, b"%d" % turn) == b"%d" % turn
+            if turn == 0:
+                upgrade(s)
+
+
 def test_without_pins():
     with Upgraded(workers=2, pin="", extra='pin = "off"\n') as s:
         under_load(s, 2, 200)
