@@ -166,13 +166,13 @@ struct stats_block {
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
 	struct stats_websocket websocket;
 	struct stats_redis redis;
+	struct udp_stats udp;
 	uint32_t pid;
 	uint32_t generation;			/* configuration the worker runs */
 	uint32_t state;				/* enum worker_state */
 	uint32_t confined;			/* CONFINED_... of the worker that runs */
 	uint32_t connections;			/* open at this worker, at the end of its last turn */
 	uint32_t udp_sessions;			/* open at this worker now */
-	struct udp_stats udp;
 	struct hist latency_us;			/* of answered requests: first byte read to reply complete */
 } __attribute__((aligned(64)));
 

@@ -483,6 +483,21 @@ def test_reload_ends_streams_and_loses_nothing():
         assert counters(s)["commands"] > 0
 
 
+def test_what_a_killed_old_worker_had_is_forgotten():
+    with served(workers=1) as (address, _, s), Client(address) as slow:
+        old = s.workers()[0]["pid"]
+        slow.send(b"PUT /SET/a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        wait_for(lambda: s.status()["totals"]["live"] == 1, "it has come")
+        r = s.cli("reload")
+        assert r.returncode == 0, r.stdout + r.stderr
+        assert [d["pid"] for d in s.status()["draining"]] == [old], "it waits for the rest of the request"
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda: not s.status()["draining"], "it is gone")
+        wait_for(lambda: get(address, "/PING").status == 200, "the new one serves")
+        wait_for(lambda: counters(s)["connections"] == 2, lambda: "two connections: %s" % counters(s))
+        s.first_pids = {w["slot"]: w["pid"] for w in s.workers()}
+
+
 def test_status_and_log():
     with served(log=LOG) as (address, redis, s):
         get(address, "/SET/a/b?log")

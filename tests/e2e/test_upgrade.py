@@ -17,7 +17,10 @@ import threading
 import time
 
 import backend
+import datagrams
+import nameserver
 import proxy
+import redis_peer
 from harness import (
     PATIENCE,
     SLUICE,
@@ -307,6 +310,19 @@ def test_without_steering():
         assert s.status()["steering"]["active"] is False
 
 
+def test_datagrams_without_steering():
+    """Sockets of both programs are open for a while, the kernel gives datagrams to all of them, and all are read."""
+    udp = ("127.0.0.1", datagrams.free_udp_port())
+    extra = datagrams.udp_listen("%s:%d" % udp, udp="echo")
+    with Upgraded(workers=2, steering={"enabled": False}, timeouts={"drain": "3s"}, extra=extra) as s, contextlib.ExitStack() as stack:
+        flows = [stack.enter_context(datagrams.udp_client(udp)) for _ in range(16)]
+        for turn in range(3):
+            for flow in flows:
+                assert datagrams.ask(flow, b"%d" % turn) == b"%d" % turn
+            if turn == 0:
+                upgrade(s)
+
+
 def test_without_pins():
     with Upgraded(workers=2, pin="", extra='pin = "off"\n') as s:
         under_load(s, 2, 200)
@@ -459,21 +475,30 @@ def stop_in_its_start(s, first, pid):
 
 def test_new_master_that_is_killed():
     """As long as the old one answers nothing has happened; later the end of the new one is the end of the server."""
-    turns, kills = 10, 0
-    with Upgraded(workers=2) as s, Client(s) as kept:
+    turns, kills = 16, 0
+    udp = ("127.0.0.1", datagrams.free_udp_port())
+    extra = datagrams.udp_listen("%s:%d" % udp, udp="echo", timeout="100ms")
+    with Upgraded(workers=2, extra=extra) as s, Client(s) as kept, datagrams.udp_client(udp) as flow:
+
+        def flow_kept():
+            """How often a datagram of a flow went where that flow was, this one included."""
+            assert datagrams.ask(flow, b"x") == b"x"
+            listen = s.status()["udp"]["listen"][0]
+            return listen["verdicts"]["kept"] if listen["steered"] else None
+
         assert kept.request("/hello").status == 200
         began = time.monotonic()
         upgrade(s)
         # So long does it take on this machine at the moment: the kills shall come all along it.
         span = time.monotonic() - began
         for turn in range(turns):
-            first, known = master(s), s.stderr().count("starts as pid")
+            first, known, count = master(s), s.stderr().count("starts as pid"), flow_kept()
             asked = subprocess.Popen(
                 [SLUICE, "upgrade", "--control", s.control], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
             wait_for(lambda: s.stderr().count("starts as pid") > known, "it starts")
             pid = int(re.findall(r"starts as pid (\d+)", s.stderr())[-1])
-            time.sleep(span * 0.75 * turn / turns)
+            time.sleep(span * turn / turns)
             is_killed = stop_in_its_start(s, first, pid)
             with contextlib.suppress(ProcessLookupError):
                 if is_killed:
@@ -487,10 +512,14 @@ def test_new_master_that_is_killed():
                 assert asked.returncode == 0 and master(s) == pid, (out, err)
             assert kept.request("/hello").status == 200
             assert get(s.address(), "/hello").status == 200
+            now = flow_kept()
+            assert not is_killed or count is None or now == count + 1, "the program that placed the flow is in force"
             wait_drained(s)
+            wait_for(lambda: s.status()["udp"]["live"] == 0, "the flow's session is over")
             assert_counts(s, 1)
         print("     %d of %d killed, %d of these took slots back" % (kills, turns, s.stderr().count("taken back")))
         assert kills >= 3
+        flow_kept()
         upgrade(s)
         assert kept.request("/hello").status == 200
         if s.pin:
@@ -701,6 +730,19 @@ def test_upstreams():
                 return proxy.upstreams(s)["b"]["by_name"][one.server][0]
 
             wait_for(lambda: row()["requests"] == 10 and row()["active"] == 0, lambda: "counts: %s" % row())
+
+
+def test_a_redis_by_name_is_known_without_asking_again():
+    with nameserver.NameServer() as dns, redis_peer.Redis() as redis:
+        dns.set("cache.test", nameserver.A, "127.0.0.1")
+        text = 'resolvers = { "%s" }\n' % dns.server + redis_peer.section(redis, server="cache.test:%d" % redis.port)
+        with Upgraded(workers=2, routes={"/": redis_peer.route()}, extra=text) as s:
+            wait_for(lambda: get(s.address(), "/PING").status == 200, "the name is resolved")
+            dns.is_mute = True
+            for _ in range(2):
+                upgrade(s)
+                wait_for(lambda: get(s.address(), "/PING").status == 200, "the next master knows the address")
+            dns.is_mute = False
 
 
 def test_log_is_opened_anew_by_old_workers_too():

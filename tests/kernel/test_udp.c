@@ -208,6 +208,39 @@ static void udp__without_a_slot_flows_still_stay(void **state)
 	close_rig(r);
 }
 
+/* An upgrade: sockets beside those of the server that runs, which may have to go on as if nothing had been. */
+static void udp__another_master_changes_nothing_before_its_start(void **state)
+{
+	struct udp_rig *r = OPEN_OR_SKIP("127.0.0.1:0", 3, STEER_LEAST, false);
+	const struct steer_options steer = {.slot_count = 3, .policy = STEER_LEAST};
+	struct udp_listener_options opt = options(r, false);
+	struct udp_listener next;
+	struct steer *other;
+	const char *step;
+	int at[FLOWS];
+
+	opt.is_taken_over = true;
+	assert_int_equal(steer_open(&steer, &other), 0);
+	up(other);
+	assert_int_equal(udp_listener_open(&next, &r->now.addr, &opt, 3, other, NULL, &step), 0);
+	assert_true(next.is_steered);
+	say_all(r);
+	assert_int_equal(land(&next, at), 0);
+	assert_int_equal(land(&r->now, at), FLOWS);
+	assert_int_equal(udp_listener_start(&next), 0);
+	say_all(r);
+	assert_int_equal(land(&r->now, at), 0);
+	assert_int_equal(land(&next, at), FLOWS);
+	/* It dies, and what it had taken is taken back. */
+	assert_int_equal(udp_listener_start(&r->now), 0);
+	udp_listener_fini(&next, true);
+	steer_close(other);
+	say_all(r);
+	assert_int_equal(land(&r->now, at), FLOWS);
+	assert_verdicts(r, (struct udp_verdicts){.placed = FLOWS, .kept = FLOWS});
+	close_rig(r);
+}
+
 static void udp__flows_stay_with_their_generation(void **state)
 {
 	struct udp_rig *r = OPEN_OR_SKIP("127.0.0.1:0", 3, STEER_LEAST, false);
@@ -351,6 +384,7 @@ int main(void)
 		cmocka_unit_test(udp__a_burst_of_new_flows_is_spread),
 		cmocka_unit_test(udp__drained_and_stalled_slots_get_no_new_flow),
 		cmocka_unit_test(udp__without_a_slot_flows_still_stay),
+		cmocka_unit_test(udp__another_master_changes_nothing_before_its_start),
 		cmocka_unit_test(udp__flows_stay_with_their_generation),
 		cmocka_unit_test(udp__retired_flows_move),
 		cmocka_unit_test(udp__keys_are_used_again),

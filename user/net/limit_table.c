@@ -331,12 +331,12 @@ enum limit_verdict limit_table_add(struct limit_table *t, struct limit_row row, 
 	return LIMIT_UNTRACKED;
 }
 
-/* Never below zero, whatever a dead worker left behind. */
 bool limit_table_has(const struct limit_table *t, uint32_t entry)
 {
 	return entry > 0 && entry <= (t->set_mask + 1) * LIMIT_WAYS;
 }
 
+/* Never below zero, whatever a dead worker left behind. */
 static void take_off(struct limit_table *t, uint32_t entry, uint64_t share)
 {
 	uint64_t *at = entry_at(t, entry);

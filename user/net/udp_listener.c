@@ -91,8 +91,11 @@ int udp_listener_open(struct udp_listener *l, const union sock_addr *addr, const
 		*ret_step = NULL;
 		r = steer(l, s, before, ret_step);
 	}
-	/* Of an address that is new nobody has flows yet: its program may run at once. */
-	if (!r && !before && l->is_steered && udp_bank_attach(&l->bank, l->fds[0]) < 0) {
+	/*
+	 * Of an address that is new nobody has flows yet: its program may run at once.  Of one that another master serves
+	 * it would take that one's flows, and they would be lost should this one not come to serve.
+	 */
+	if (!r && !before && l->is_steered && !opt->is_taken_over && udp_bank_attach(&l->bank, l->fds[0]) < 0) {
 		*ret_step = "SO_ATTACH_REUSEPORT_EBPF";
 		udp_bank_close(&l->bank);
 		l->is_steered = false;

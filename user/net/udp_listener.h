@@ -17,6 +17,7 @@ struct udp_listener_options {
 	uint32_t generation;
 	bool is_one_way;	/* no flows: each datagram goes to another slot */
 	unsigned flow_max;	/* of the first generation of an address */
+	bool is_taken_over;	/* another master serves the address until udp_listener_start() */
 };
 
 struct udp_listener {

@@ -115,6 +115,20 @@ static int read_upstreams(struct config *c, const json_t *list)
 	return err;
 }
 
+/* Of a Redis server only what it is as an upstream, which has a name of its own; none in the text of earlier versions. */
+static int read_redis(struct config *c, const json_t *list)
+{
+	size_t count = json_array_size(list);
+	int err = 0;
+
+	c->redis = calloc(count + 1, sizeof(*c->redis));
+	if (!c->redis)
+		return -ENOMEM;
+	for (size_t i = 0; i < count && !err; i++)
+		err = read_upstream(&c->redis[c->redis_count++].upstream, json_array_get(list, i), c->endpoint_count);
+	return err;
+}
+
 /* Only how many there are counts, in the report. */
 static int read_sites(struct config *c, unsigned sites, unsigned routes)
 {
@@ -161,5 +175,7 @@ int elder_read_config(struct generation *g, const json_t *all, struct elder_parc
 	/* Names of servers lead to rows of a table: without it there are none. */
 	if (!err && g->upstreams.endpoints)
 		err = read_upstreams(c, json_object_get(o, "upstreams"));
+	if (!err && g->upstreams.endpoints)
+		err = read_redis(c, json_object_get(o, "redis"));
 	return err ? err : read_listens(g, json_object_get(o, "listens"), p);
 }

@@ -62,6 +62,7 @@ static int open_one(struct generation *g, const struct config_listen_udp *conf, 
 		.generation = g->number,
 		.is_one_way = conf->is_one_way,
 		.flow_max = conf->flows,
+		.is_taken_over = g->master->state == MASTER_FOLLOWING,
 	};
 	const char *step = NULL;
 	int err = udp_listener_open(l, &conf->addr, &opt, g->worker_count, g->steer, old, &step);

@@ -116,7 +116,6 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		free(udp);
 		return NULL;
 	}
-	elder_refresh_stats(m);
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
 	status_read(g->steer, src.now_ns, &steering);
 	generation_sum_upstreams(m, &upstreams);
@@ -130,8 +129,11 @@ static json_t *make_status(struct master *m, bool has_buckets)
 
 static void on_status(struct ctl_request *rq, const json_t *args, void *owner)
 {
-	json_t *status = make_status(owner, json_is_true(json_object_get(args, "buckets")));
+	json_t *status;
 
+	/* Before anything looks there. */
+	elder_refresh_stats(owner);
+	status = make_status(owner, json_is_true(json_object_get(args, "buckets")));
 	ctl_reply(rq, json_pack("{s:b, s:o}", "ok", 1, "status", status));
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the master share: master.c (life), master_open.c (resources), master_workers.c (their life),
- * master_upstream.c (monitor), master_store.c (writers of stores), master_ctl.c and master_steer.c (commands), master_upgrade.c (its end), generation*.c,
- * reload*.c, upgrade*.c and elder*.c.
+ * master_upstream.c (monitor), master_store.c (writers of stores), master_ctl.c and master_steer.c (commands),
+ * master_upgrade.c (its end), generation*.c, reload*.c, upgrade*.c and elder*.c.
  */
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
 #define SLUICE_PROC_MASTER_INTERNAL_H

@@ -48,6 +48,7 @@ void master_take_back(struct master *m)
 		if (err)
 			log_error("'%s' is no longer steered: %s", sock_addr_print(&l->addr, text), strerror(-err));
 	}
+	generation_start_udp(g);
 	steer_pin_again(g->steer);
 	for (unsigned i = 0; i < STEER_MAX_SLOTS; i++)
 		__atomic_store_n(&m->owners[i], g->number, __ATOMIC_RELEASE);

@@ -38,6 +38,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	master_abandon(g->master, g);
 	/* It has nothing to do with clients: a socket kept here would take connections that nobody serves. */
 	generation_release(g, NULL, NULL);
+	bus_close(&g->master->bus);
 	if (g->log_fd >= 0)
 		close(g->log_fd);
 	g->log_fd = -1;

@@ -28,7 +28,7 @@ static void decide(const struct generation *before, const struct generation *nex
 		ret->is_udp_gone[i] = !generation_has_udp_twin(next, &before->udp_listeners[i]);
 }
 
-static void prepare_order(struct generation *before, const struct upgrade_leave *from)
+static void prepare_order(struct generation *before, const struct upgrade_leave *from, bool is_upgrade)
 {
 	struct leave_order *order = &before->order;
 
@@ -36,6 +36,7 @@ static void prepare_order(struct generation *before, const struct upgrade_leave 
 	order->can_move = from->can_move;
 	order->listener_count = (uint16_t)MIN(from->listener_count, LEAVE_LISTENERS_MAX);
 	memcpy(order->is_kept, from->is_kept, sizeof(order->is_kept));
+	order->is_udp_apart = is_upgrade;
 	memcpy(order->is_udp_gone, from->is_udp_gone, sizeof(order->is_udp_gone));
 }
 
@@ -148,7 +149,7 @@ static void send_away(struct reload *r, struct generation *g, const struct upgra
 
 	r->heir_count = order->heir_count;
 	g->state = GENERATION_LEAVING;
-	prepare_order(g, order);
+	prepare_order(g, order, !heir);
 	generation_release(g, heir, heir ? heir->steer : NULL);
 	if (g->elder) {
 		elder_send_away(m, order);

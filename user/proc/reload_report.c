@@ -68,7 +68,7 @@ static unsigned route_count(const struct config *c)
 	return count;
 }
 
-/* Addresses of `a` that `b` does not have. */
+/* Addresses of `a` that `b` does not have.  Of another master nobody knows what it has for UDP. */
 static json_t *missing(const struct generation *a, const struct generation *b)
 {
 	json_t *list = json_array();
@@ -77,7 +77,7 @@ static json_t *missing(const struct generation *a, const struct generation *b)
 	for (unsigned i = 0; i < a->listener_count; i++)
 		if (!generation_twin(b, &a->listeners[i]))
 			json_array_append_new(list, json_string(sock_addr_print(&a->listeners[i].addr, text)));
-	for (unsigned i = 0; i < a->udp_listener_count; i++)
+	for (unsigned i = 0; i < a->udp_listener_count && !b->elder; i++)
 		if (!generation_has_udp_twin(b, &a->udp_listeners[i]))
 			json_array_append_new(list, json_sprintf("%s (UDP)",
 								 sock_addr_print(&a->udp_listeners[i].addr, text)));

@@ -12,13 +12,13 @@
 int runtime_open_proxy(struct runtime *rt);
 /* After the routes are gone. */
 void runtime_close_proxy(struct runtime *rt);
+int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+void runtime_start_proxy(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_proxy(struct runtime *rt);
+
 /* runtime_udp.c: whom no amplification limit is for.  0 or -errno. */
 int runtime_open_udp(struct runtime *rt);
 void runtime_close_udp(struct runtime *rt);
-
-/* runtime_proxy.c */
-void runtime_start_proxy(struct runtime *rt, const struct runtime_options *opt);
-void runtime_stop_proxy(struct runtime *rt);
 
 /* runtime_websocket.c.  0 or -errno; -errno has been logged by the last one. */
 int runtime_open_websockets(struct runtime *rt);
@@ -33,8 +33,6 @@ int runtime_start_stores(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_stores(struct runtime *rt);
 void runtime_close_stores(struct runtime *rt);
 int runtime_build_store(const struct runtime *rt, const struct config_route *route, void **ret_conf);
-
-int runtime_build_proxy(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 /* runtime_limits.c: before the routes; 0 or -errno. */
 int runtime_open_limits(struct runtime *rt);

@@ -68,12 +68,8 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
-	struct stats_redis *stats = &opt->stats->redis;
-
-	/* Of one that died here: what it had is gone. */
-	stats->connections = stats->channels = stats->subscribers = 0;
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		redis_service_start(rt->redis[i], opt->loop, opt->table, stats);
+		redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 
 void runtime_drain_redis(struct runtime *rt)

@@ -15,6 +15,7 @@ struct field {
 
 #define COUNTER(member)                                                                                                \
 	{ #member, offsetof(struct stats_block, member), sizeof(((struct stats_block *)0)->member) / sizeof(uint64_t) }
+#define UDP(member) { "udp." #member, offsetof(struct stats_block, udp.member), 1 }
 #define STATE(member) { #member, offsetof(struct stats_block, member), 1 }
 
 static const struct field counters[] = {
@@ -41,7 +42,14 @@ static const struct field counters[] = {
 	COUNTER(rate_limited),
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
-	COUNTER(udp),
+	UDP(in), UDP(bytes_in), UDP(echoed), UDP(forwarded), UDP(replies), UDP(out), UDP(bytes_out), UDP(held_back),
+	UDP(send_busy), UDP(send_failed), UDP(joined), UDP(segmented), UDP(sessions), UDP(server_errors),
+#define X(id, text) { "udp.ended." text, offsetof(struct stats_block, udp.ended) + id * sizeof(uint64_t), 1 },
+	UDP_ENDS(X)
+#undef X
+#define X(id, text) { "udp.dropped." text, offsetof(struct stats_block, udp.dropped) + id * sizeof(uint64_t), 1 },
+	UDP_DROPS(X)
+#undef X
 #define X(name) { "websocket." #name, offsetof(struct stats_block, websocket.name), 1 },
 	STATS_WEBSOCKET(X)
 #undef X

@@ -110,7 +110,7 @@ static json_t *describe_settings(const struct config_steering *c)
 
 static json_t *describe_config(struct upgrade_bundle *b, const struct generation *g)
 {
-	json_t *listens = json_array(), *upstreams = json_array();
+	json_t *listens = json_array(), *upstreams = json_array(), *redis = json_array();
 	const struct config *c = g->config;
 	unsigned routes = 0;
 
@@ -118,11 +118,13 @@ static json_t *describe_config(struct upgrade_bundle *b, const struct generation
 		json_array_append_new(listens, describe_listen(b, &c->listens[i], &g->listeners[i]));
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		json_array_append_new(upstreams, describe_upstream(&c->upstreams[i]));
+	for (unsigned i = 0; i < c->redis_count; i++)
+		json_array_append_new(redis, describe_upstream(&c->redis[i].upstream));
 	for (unsigned i = 0; i < c->site_count; i++)
 		routes += c->sites[i].route_count;
-	return json_pack("{s:I, s:i, s:i, s:o, s:o, s:o}", "drain", (json_int_t)c->timeouts.drain, "sites",
+	return json_pack("{s:I, s:i, s:i, s:o, s:o, s:o, s:o}", "drain", (json_int_t)c->timeouts.drain, "sites",
 			 (int)c->site_count, "routes", (int)routes, "listens", listens, "upstreams", upstreams,
-			 "steering", describe_settings(&c->steering));
+			 "redis", redis, "steering", describe_settings(&c->steering));
 }
 
 /* Generations ------------------------------------------------------------------------------------------------- */

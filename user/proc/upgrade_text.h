@@ -12,7 +12,7 @@
  *                "pin_dir","pin_error","pin_lock":FD,"runs","addresses":[[SOCKS,PROG]...]},
  *    "inboxes":{"waiting":FD,"fds":[READ,WRITE,...]},
  *    "generations":[{"number","workers","elder":place among the elders or -1,"stats":FD,"endpoints","upstreams":FD,"now":[]}...],
- *    "config":{"drain","sites","routes","listens":[...],"upstreams":[...],"steering":{...}}}
+ *    "config":{"drain","sites","routes","listens":[...],"upstreams":[...],"redis":[...],"steering":{...}}}
  *
  * The last generation is the one in force, and config is what of its configuration the next one is compared with.
  *

@@ -50,6 +50,7 @@ struct leave_order {
 	char type;			/* CHANNEL_LEAVE */
 	bool is_slot_kept;		/* another worker has it from now on */
 	bool can_move;			/* connections can go to the heir's inbox */
+	bool is_udp_apart;		/* the heir has UDP sockets of its own, steered or not */
 	uint16_t heir;			/* the slot whose inbox takes the connections */
 	uint16_t listener_count;	/* of is_kept; what is beyond counts as gone */
 	bool is_kept[LEAVE_LISTENERS_MAX];	/* in the order of the worker's listeners */

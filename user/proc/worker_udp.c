@@ -80,7 +80,8 @@ int worker_start_udp(struct worker *w)
 	};
 	int err;
 
-	if (opt->udp_listener_count == 0)
+	/* It has one already when the slot was lost to another master, and came back: its sockets were never let go. */
+	if (opt->udp_listener_count == 0 || w->udp)
 		return 0;
 	timer_init(&w->udp_timer, on_last_timer);
 	err = udp_server_new(&server, &w->udp);
@@ -106,8 +107,15 @@ void worker_stop_udp(struct worker *w)
 
 void worker_leave_udp(struct worker *w, const struct leave_order *order)
 {
-	/* Without steering the heir reads the same sockets; those of a slot that is gone nobody else does. */
-	if (w->udp && !is_steered(w) && order->is_slot_kept)
+	bool is_hashed = w->udp && !is_steered(w);
+
+	/*
+	 * Without steering the heir reads the same sockets; those of a slot that is gone nobody else does.  Of an upgrade
+	 * it has others, and as long as these are open the kernel's hash goes on giving datagrams to both.
+	 */
+	if (is_hashed && order->is_udp_apart)
+		udp_server_read_out(w->udp);
+	else if (is_hashed && order->is_slot_kept)
 		udp_server_stop_reading(w->udp);
 	for (unsigned i = 0; w->udp && i < MIN(w->opt->udp_listener_count, (unsigned)LEAVE_LISTENERS_MAX); i++)
 		if (order->is_udp_gone[i])
