@@ -290,7 +290,9 @@ static void bus__never_shows_half_a_message(void **state)
 	} while (waitpid(child, &status, WNOHANG) == 0);
 	bus_port_resume(&b.port);
 	turns(&b, 200);
-	assert_int_equal(b.count + b.lost, 20000);
+	/* One that is published while the reader starts anew may count as lost and be read all the same: see go_to_head(). */
+	assert_true(b.count + b.lost >= 20000);
+	assert_true(b.lost > 0 || b.count == 20000);
 }
 
 int main(void)

@@ -578,6 +578,17 @@ static void session__resets_when_a_reply_is_cut(void **state)
 	assert_int_equal(seen.aborts, 0);
 }
 
+/* Replies of a batch leave together; one that is given up must not take those in front of it along. */
+static void session__sends_whole_replies_before_one_that_is_cut(void **state)
+{
+	client_say(&f, REQUEST("/hello") REQUEST("/up"));
+	run_until_end(&f);
+	assert_true(f.has_reset);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200"), 2);
+	assert_non_null(strstr(f.got, "\r\n\r\nhello"));
+	assert_null(strstr(f.got, "\r\n0\r\n"));
+}
+
 /* Replies of a batch wait while the session is at the next head already: cut like any other. */
 static void session__resets_when_a_batch_is_cut(void **state)
 {
@@ -1230,6 +1241,7 @@ int main(void)
 		TEST(session__leaves_no_wake_up_behind_a_run),
 		TEST(session__refuses_a_head_cut_short),
 		TEST(session__resets_when_a_reply_is_cut),
+		TEST(session__sends_whole_replies_before_one_that_is_cut),
 		TEST(session__resets_when_a_batch_is_cut),
 		TEST(session__times_out_a_slow_head),
 		TEST(session__sends_on_past_the_limit_of_its_head),

@@ -400,6 +400,9 @@ enum step exchange_active(struct session *s)
 	struct exchange *x = s->exchange;
 	bool skips_body;
 
+	/* Whole replies to earlier requests may wait in front of the one that is given up. */
+	if (x->is_aborted && !x->output.has_failed && !x->is_blocked && !output_is_empty(&x->output))
+		return STEP_FLUSH;
 	if (x->is_aborted || x->output.has_failed) {
 		session_close(s, x->output.has_failed ? CLOSE_MEMORY : CLOSE_IO_ERROR);
 		return STEP_CLOSED;
