@@ -52,8 +52,8 @@ class Faults:
     def __init__(self, folder):
         compiler = need_tool("cc")
         source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "faults.c")
-        self.library, self.path = os.path.join(folder, "faults.so"), os.path.join(folder, "faults")
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", self.library, source, "-ldl"], check=True)
+        self.preloaded, self.path = os.path.join(folder, "faults.so"), os.path.join(folder, "faults")
+        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", self.preloaded, source, "-ldl"], check=True)
         with open(self.path, "wb") as f:
             f.truncate(ctypes.sizeof(Table))
         with open(self.path, "r+b") as f:
@@ -62,7 +62,7 @@ class Faults:
 
     def environment(self):
         """A sanitizer's library must come first; calls that it watches go on to ours, but memory is its own."""
-        libraries = [self.library]
+        libraries = [self.preloaded]
         if IS_SANITIZED:
             shown = subprocess.run(["ldd", SLUICE], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
             libraries = [line.split()[2] for line in shown.splitlines() if "libasan" in line] + libraries
