@@ -415,7 +415,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=len(MUTATIONS))
-    options = parser.parse_args()
     parser.add_argument("--all", action="store_true", help="show explained differences too")
     options = parser.parse_args()
     print("seed %d, %d streams, %d mutations" % (options.seed, options.count, len(MUTATIONS)), flush=True)
