@@ -28,12 +28,11 @@ from chaos_clients import Crowd
 from chaos_events import WORKERS, Chronicle, Engine
 from chaos_ledger import Ledger, log_lines
 from chaos_world import EXTRA, FIXED, PORTS, Variant, World, now
-from harness import SLUICE, Client, Skip, get, need_bpffs, session_pids, wait_for
+from harness import IS_SANITIZED, Client, Skip, get, need_bpffs, session_pids, wait_for
 from lifetime import all_run, can_upgrade, netstat, need_own_network, stop_successor
 from proxy_soak import descriptors
 from steer_peers import holders
 
-IS_SANITIZED = "san-" in SLUICE
 STRETCH = 3 if IS_SANITIZED else 1  # a sanitizer's build is that much slower
 SHOWN = 12  # failures printed
 MASTER_RSS_KB = 8192

@@ -10,7 +10,7 @@ import time
 import test_stall
 from common import need_tool
 from figures import Figure
-from harness import Client, Server, Skip, wait_for
+from harness import Client, Server, wait_for
 from load import KeptLoad
 from steer_peers import HaproxyMaster, Load, MapMemory, Nginx, Slots, holders, run_load
 

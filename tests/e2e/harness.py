@@ -26,10 +26,11 @@ import traceback
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLUICE = os.path.abspath(os.environ.get("SLUICE") or os.path.join(TOP, "build/release/sluice"))
 IS_ROOT = os.geteuid() == 0
+IS_SANITIZED = "san-" in SLUICE
 BPFFS = "/sys/fs/bpf"
 BPF_FS_MAGIC = 0xCAFE4A11
 # Seconds until something that must happen has not.
-PATIENCE = float(os.environ.get("PATIENCE_S") or (20 if "san-" in SLUICE else 10))
+PATIENCE = float(os.environ.get("PATIENCE_S") or (20 if IS_SANITIZED else 10))
 
 
 class Skip(Exception):
@@ -38,6 +39,12 @@ class Skip(Exception):
 
 class ProtocolError(AssertionError):
     """The server sent something that RFC 9110 or 9112 forbids."""
+
+
+def text_of(*path):
+    """A file of the source."""
+    with open(os.path.join(TOP, *path)) as f:
+        return f.read()
 
 
 # --- waiting ---

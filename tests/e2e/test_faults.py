@@ -14,20 +14,16 @@ import hashlib
 import json
 import mmap
 import os
-import random
-import resource
-import shutil
 import socket
 import subprocess
 import sys
 import time
 
-from backend import Backend, pattern, pattern_hash, script_describe
-from harness import (BPFFS, SLUICE, Client, ProtocolError, Server, Skip, cpu_ticks, get, main, memory_kb, need_bpffs,
-                     need_root, need_tool, proc_stat, request, wait_for)
+from backend import Backend, pattern, pattern_hash
+from harness import (IS_SANITIZED, SLUICE, Client, ProtocolError, Server, Skip, cpu_ticks, get, main, memory_kb, need_bpffs,
+                     need_root, need_tool, request, wait_for)
 from proxy import log, proxy
 
-IS_SANITIZED = "san-" in SLUICE
 SHORT = 100000  # for an error: the call succeeds and moves fewer bytes
 EPERM, EINTR, EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC = 1, 4, 5, 11, 12, 23, 24, 28
 ECONNABORTED, ENOBUFS, EADDRNOTAVAIL = 103, 105, 99

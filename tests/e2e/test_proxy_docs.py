@@ -14,18 +14,12 @@ import tempfile
 import threading
 
 from backend import DATE, Backend, Ignorer, Refuser, raw
-from harness import PATIENCE, SLUICE, Client, get, main, need_tool, request, wait_for
+from harness import PATIENCE, SLUICE, TOP, Client, get, main, need_tool, request, text_of, wait_for
 from peers import free_port
 from proxy import ask, log, proxy, upstream, upstreams
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OK = "HTTP/1.1 200 OK\r\n" + DATE
 MIB = 1 << 20
-
-
-def text_of(*path):
-    with open(os.path.join(TOP, *path)) as f:
-        return f.read()
 
 
 DOC = text_of("docs", "proxy.md")

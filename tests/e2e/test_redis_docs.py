@@ -8,16 +8,8 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import SLUICE, Server, main, need_tool, wait_for
+from harness import SLUICE, TOP, Server, main, need_tool, text_of, wait_for
 from redis_peer import Redis
-
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def text_of(*path):
-    with open(os.path.join(TOP, *path)) as f:
-        return f.read()
-
 
 DOC = text_of("docs", "redis.md")
 

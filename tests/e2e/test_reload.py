@@ -19,7 +19,7 @@ import time
 import backend
 import proxy
 from harness import (
-    IS_ROOT,
+    IS_SANITIZED,
     PATIENCE,
     SLUICE,
     Client,
@@ -184,7 +184,7 @@ int signalfd(int fd, const sigset_t *mask, int flags)
 
 def test_new_worker_that_cannot_start_leaves_the_old_ones():
     compiler = need_tool("cc")
-    if "san-" in SLUICE:
+    if IS_SANITIZED:
         raise Skip("a preloaded library would come before the sanitizer's")
     s = Server()
     source, library = os.path.join(s.dir, "fail.c"), os.path.join(s.dir, "fail.so")
@@ -472,7 +472,7 @@ def test_kept_connections_survive_20_reloads():
 
 
 def test_new_connections_survive_20_reloads():
-    rate = 2000 if "san-" not in SLUICE else 400
+    rate = 400 if IS_SANITIZED else 2000
     raise_descriptor_limit(4096)
     with Server(workers=2) as s:
         load = Load(s.address(), rate, 5)
@@ -779,7 +779,7 @@ def test_50_reloads_leave_nothing_behind():
         wait_drained(s)
         assert c.request("/hello").status == 200
         wait_for(lambda: state()[0] == before[0], lambda: "descriptors: %s, before %s" % (state(), before))
-        if "san-" not in SLUICE:  # whose allocator keeps what was freed
+        if not IS_SANITIZED:  # whose allocator keeps what was freed
             assert state()[1] <= before[1] + 4, (state(), before)
             assert state()[2] <= before[2] + 4096, (state(), before)
         pid = s.workers()[0]["pid"]

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from datagrams import Flows, Nsd, Witness, ask, free_udp_port, udp_client, udp_listen, upstream
-from harness import PATIENCE, SLUICE, Server, get, main, need_bpffs, need_ipv6, need_tool, wait_for
+from harness import IS_SANITIZED, PATIENCE, Server, get, main, need_bpffs, need_ipv6, need_tool, wait_for
 from test_reload import reload, set_key, write_config
 
 CLOSED = "127.0.0.1:9"  # nothing listens there: an ICMP error answers
@@ -285,7 +285,7 @@ def test_one_way_is_spread():
 def test_flows_stay_through_100_reloads():
     """Numbered flows, begun before and in between: each datagram is answered through the session that the flow began."""
     need_bpffs()
-    count = 25 if "san-" in SLUICE else 100
+    count = 25 if IS_SANITIZED else 100
     with Witness() as w:
         text = udp_listen("127.0.0.1:0", udp="proxy app") + upstream("app", w.server)
         with udp_server(text, workers=2, timeouts={"drain": "10m"}, steering=CALM) as s:

@@ -22,6 +22,7 @@ import nameserver
 import proxy
 import redis_peer
 from harness import (
+    IS_SANITIZED,
     PATIENCE,
     SLUICE,
     Client,
@@ -53,7 +54,6 @@ from test_reload import (
 )
 from test_systemd import Manager, activated, address_of, listening
 
-IS_SANITIZED = "san-" in SLUICE
 LIBC = ctypes.CDLL(None, use_errno=True)
 PIDFD_GETFD = 438
 TCP_NOTSENT_LOWAT = 25

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import struct
 import time
 
 from harness import (
@@ -13,7 +12,6 @@ from harness import (
     Skip,
     get,
     main,
-    request,
     wait_for,
 )
 from websocket import (

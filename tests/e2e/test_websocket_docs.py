@@ -6,16 +6,8 @@ import signal
 import subprocess
 import tempfile
 
-from harness import PATIENCE, SLUICE, main, need_tool, wait_for
+from harness import PATIENCE, SLUICE, main, need_tool, text_of, wait_for
 from peers import free_port
-
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def text_of(*path):
-    with open(os.path.join(TOP, *path)) as f:
-        return f.read()
-
 
 DOC = text_of("docs", "websocket.md")
 
