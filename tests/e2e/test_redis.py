@@ -120,7 +120,9 @@ def test_etag():
 
 def test_a_session_of_both_kinds():
     with served() as (address, redis, _):
-        count, errors = redis_session.run(address, redis, 3000, seed=int(time.time()))
+        seed = int(time.time())
+        print("     seed %d" % seed)
+        count, errors = redis_session.run(address, redis, 3000, seed)
         assert count == 3000 and errors < count, errors
 
 
