@@ -9,6 +9,7 @@ import threading
 import time
 
 from harness import PATIENCE, SLUICE, Client, Server, Skip, get, main, need_root, request, wait_for
+from test_reload import reload
 from test_websocket import LOG, stats, wait_reason
 from websocket import BINARY, CLOSE, TEXT, Stream, WebSocket, close_frame, frame
 
@@ -350,11 +351,6 @@ def test_worker_that_dies():
 
 class TooSlow(Exception):
     """The machine: the drain was over before anything could be seen of it."""
-
-
-def reload(s):
-    done = s.cli("reload", "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_reload():

@@ -3,23 +3,16 @@
 
 Clients are addresses of 127.0.0.0/8, or what trusted proxies say of them.
 """
-import json
 import os
 import re
 import signal
 
 from harness import Client, Server, get, main, need_ipv6, request, wait_for
+from proxy import log
+from test_reload import reload, write_config
 
 LOG = {"access": "@DIR@/access.log", "format": "json", "flush": "5ms"}
 HELLO = request("/hello")
-
-
-def log(server):
-    try:
-        with open(os.path.join(server.dir, "access.log"), "rb") as f:
-            return [json.loads(line) for line in f.read().split(b"\n")[:-1]]
-    except FileNotFoundError:
-        return []
 
 
 def limited(server, word):
@@ -60,14 +53,7 @@ def close_all(server, clients, left=0):
 def edit(server, pattern, to):
     text = re.sub(pattern, to, server.text)
     assert text != server.text
-    server.text = text
-    with open(server.conf_path, "w") as f:
-        f.write(text)
-
-
-def reload(server):
-    done = server.cli("reload")
-    assert done.returncode == 0, done.stdout + done.stderr
+    write_config(server, text)
 
 
 # --- connections ---

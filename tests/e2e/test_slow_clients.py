@@ -4,7 +4,6 @@ others are served meanwhile; who is slow only because a server behind us is, is 
 
 Counts only: figures of time are those of `make bench-slow`.
 """
-import json
 import os
 import select
 import signal
@@ -13,25 +12,13 @@ import time
 
 from backend import Backend
 from harness import Client, Server, get, main, raise_descriptor_limit, request, wait_for
-from proxy import proxy
+from proxy import log, proxy
+from test_limits import LOG, limited
 
-LOG = {"access": "@DIR@/access.log", "format": "json", "flush": "5ms"}
 RATES = {"header_rate": "200b", "body_rate": "200b", "write_rate": "2k", "rate_grace": "800ms"}
 # Far away: it is the rates that cut here.
 PATIENT = {"header": "1m", "body": "1m", "write": "1m", "keepalive": "1m", "linger": "200ms"}
 SLOW = 60
-
-
-def log(server):
-    try:
-        with open(os.path.join(server.dir, "access.log"), "rb") as f:
-            return [json.loads(line) for line in f.read().split(b"\n")[:-1]]
-    except FileNotFoundError:
-        return []
-
-
-def limited(server, word):
-    return server.status()["totals"]["limited"][word]
 
 
 class Dripper(threading.Thread):

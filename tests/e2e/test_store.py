@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Stores: HTTP's own semantics on them, many clients at once, and what is left when a process or all of them are killed.
 
-`make check-store` and `make crash-store` run the last two for longer.
+`make check-store` and `make crash-store` run histories and kills for longer.
 """
 import contextlib
-import ctypes
 import functools
 import json
 import os
@@ -20,6 +19,7 @@ import linear
 from harness import PATIENCE, SLUICE, TOP, Client, Server, Skip, main, need_root, need_tool, wait_for
 from linear import UNKNOWN, Op
 from store_load import Connection, Gone, Recorder
+from test_sandbox import need_strict
 from test_upgrade import Upgraded
 
 STORE = 'store "s" { path = "@DIR@/db"%s }\n'
@@ -426,8 +426,7 @@ def test_check_finds_faults():
 def test_it_works_in_a_strict_sandbox():
     """Where every system call that is on no list kills: all that a worker and a writer do with a store."""
     need_root()
-    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:
-        raise Skip("this kernel has no Landlock, and strict wants it")
+    need_strict()
     with server("size = 1m", extra_keys='sandbox = "strict"\n') as s:
         count, _ = fill(s)
         with Client(s) as c:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """WebSocket endpoints as clients see them: the handshake, then the categories of the Autobahn suite as cases of their own."""
 import asyncio
-import json
 import os
 import time
 
@@ -14,6 +13,7 @@ from harness import (
     main,
     wait_for,
 )
+from proxy import log
 from websocket import (
     BINARY,
     CLOSE,
@@ -36,18 +36,10 @@ def server(keys=None, **more):
     return Server(routes={"/": echo}, workers=1, log=LOG, **more)
 
 
-def log_lines(s):
-    try:
-        with open(os.path.join(s.dir, "access.log")) as f:
-            return [json.loads(line) for line in f]
-    except FileNotFoundError:
-        return []
-
-
 def wait_reason(s, reason, count=1):
     lines = wait_for(
-        lambda: [x for x in log_lines(s) if x["reason"] == reason][count - 1 :],
-        lambda: "%s in %s" % (reason, [x["reason"] for x in log_lines(s)]),
+        lambda: [x for x in log(s) if x["reason"] == reason][count - 1 :],
+        lambda: "%s in %s" % (reason, [x["reason"] for x in log(s)]),
     )
     assert wait_for(
         lambda: sum(w["closed"][reason] for w in s.workers()) >= count, "counter of %s" % reason
