@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from common import TICKS_PER_S, memory_kb
+from common import TICKS_PER_S, memory_kb, skipping
 from harness import Client, Server, Skip, cpu_ticks, raise_descriptor_limit, request
 from websocket import WebSocket, frame
 
@@ -66,12 +66,9 @@ def main():
     parser.add_argument("--size", type=int, default=100)
     parser.add_argument("--log", action="store_true", help="with an access log, for which a connection keeps its request")
     options = parser.parse_args()
-    try:
+    with skipping():
         if raise_descriptor_limit(options.subscribers + 200) < options.subscribers + 200:
             raise Skip("needs %d descriptors" % (options.subscribers + 200))
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     routes = {"/news": {"websocket": "channel:news", "ping": "off"}}
     log = {"access": "@DIR@/access.log"} if options.log else None
     with Server(routes=routes, workers=options.workers, log=log) as s:

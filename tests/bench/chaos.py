@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 
-from common import machine, memory_kb  # also finds the harness
+from common import machine, memory_kb, skipping  # also finds the harness
 
 import chaos_world
 import steer_peers
@@ -297,13 +297,10 @@ def main():
     if os.access("/dev/shm", os.W_OK):
         tempfile.tempdir = "/dev/shm"
     report = Report()
-    try:
+    with skipping():
         need_bpffs()
         need_own_network()
         world = World(Variant())
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; seed %d, %.0f s; timeline: %s/timeline.txt" % (machine(), options.seed, options.seconds, options.out))
     began = now()
     with world, tempfile.TemporaryDirectory(prefix="sluice-chaos-") as options.work:

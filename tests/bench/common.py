@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the measurements share: CPU sets, load programs, CPU time of process groups, medians."""
+import contextlib
 import ctypes
+import datetime
 import os
 import re
 import statistics
@@ -9,11 +11,21 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
-from harness import cpu_ticks, memory_kb, need_tool, session_pids  # noqa: E402,F401
+from harness import Skip, cpu_ticks, memory_kb, need_tool, session_pids  # noqa: E402,F401
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CLONE_NEWNET = 0x40000000
 CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
+
+
+@contextlib.contextmanager
+def skipping():
+    """What cannot run here ends the program with 77, aloud."""
+    try:
+        yield
+    except Skip as why:
+        print("SKIP: %s" % why)
+        sys.exit(77)
 
 
 def own_network():
@@ -94,6 +106,15 @@ def median(values):
 
 def spread(values, form="%.0f"):
     return (form + " (" + form + "-" + form + ")") % (median(values), min(values), max(values))
+
+
+def append_table(path, title, note, keys, rows):
+    """A section of today at the end of a document; `rows` are dicts."""
+    with open(path, "a") as f:
+        f.write("\n## %s, %s\n\n%s\n\n" % (title, datetime.date.today(), note))
+        f.write("| %s |\n|%s\n" % (" | ".join(keys), "---|" * len(keys)))
+        for row in rows:
+            f.write("| %s |\n" % " | ".join(str(row[k]) for k in keys))
 
 
 def output_of(*words):

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 
-from common import memory_kb
+from common import memory_kb, skipping
 from harness import Client, Server, Skip, raise_descriptor_limit, request
 
 BOUND = 512
@@ -39,12 +39,9 @@ def main():
     parser.add_argument("--connections", type=int, default=10000)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    try:
+    with skipping():
         if raise_descriptor_limit(options.connections + 200) < options.connections + 200:
             raise Skip("needs %d descriptors" % (options.connections + 200))
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     with Server(workers=options.workers, timeouts={"keepalive": "600s"}) as s:
         s.write("128", b"x" * 128)
         pids = [w["pid"] for w in s.workers()]

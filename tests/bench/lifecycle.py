@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from common import children_of, machine, output_of  # also finds the harness
+from common import children_of, machine, output_of, skipping  # also finds the harness
 
 import steer_peers
 from document import Document
@@ -286,12 +286,9 @@ def parse_options():
 def main():
     options = parse_options()
     steer_peers.TOOLS = options.tools
-    try:
+    with skipping():
         need_bpffs()
         need_own_network()
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; %s; load average %s" % (machine(), ", ".join(steer_peers.versions()), os.getloadavg()))
     print_head()
     began = time.monotonic()

@@ -6,11 +6,9 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import tempfile
 
-from common import machine, need_tool
-from harness import Skip
+from common import machine, need_tool, skipping
 
 MODES = {
     "none": "no limits",
@@ -35,11 +33,8 @@ def main():
     parser.add_argument("--requests", type=int, default=5000)
     options = parser.parse_args()
     tool = os.path.join(options.tools, "request_cost")
-    try:
+    with skipping():
         need_tool("valgrind")
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; %d requests" % (machine(), options.requests))
     before = 0
     for mode, what in MODES.items():

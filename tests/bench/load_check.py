@@ -8,11 +8,10 @@ import argparse
 import json
 import re
 import subprocess
-import sys
 
-from common import median, on_cpus, output_of, own_network, split_cpus, wrk
+from common import median, on_cpus, output_of, own_network, skipping, split_cpus, wrk
 from figures import Figure, print_figure, print_head
-from harness import SLUICE, Server, Skip, need_tool
+from harness import SLUICE, Server, need_tool
 
 CONNECTIONS = 64
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -73,11 +72,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     options = parser.parse_args()
-    try:
+    with skipping():
         need_tool("wrk"), need_tool("h2load")
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     own_network()
     own, others = split_cpus(1)
     print("%s; %s" % (output_of("wrk", "-v").split("\n")[0], output_of("h2load", "--version")))

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 
-from common import machine, memory_kb
+from common import machine, memory_kb, skipping
 from document import Document
 from figures import Figure, print_figure, print_head
-from harness import Skip, wait_for
+from harness import wait_for
 from proxy_peers import PROXIES, Backend, client_count, need_proxies, set_tools, upstream_count, versions
 from steer_peers import tool
 
@@ -157,12 +157,9 @@ def parse_options():
 def main():
     options = parse_options()
     set_tools(options.tools)
-    try:
+    with skipping():
         need_proxies([options.proxy])
         tool("backend"), tool("mixload")
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; %s; seed %d" % (machine(), ", ".join(versions([options.proxy])), options.seed), flush=True)
     with Backend() as back:
         with PROXIES[options.proxy](back.port, options.workers, idle_s=IDLE_S) as proxy:

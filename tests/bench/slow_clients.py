@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from common import machine
+from common import machine, skipping
 from document import Document
 from figures import Figure, print_figure, print_head
 from harness import Server, Skip, raise_descriptor_limit, request, wait_for
@@ -196,13 +196,10 @@ def main():
         return
     options = parse_options()
     set_tools(options.tools)
-    try:
+    with skipping():
         if raise_descriptor_limit(20000) < 20000:
             raise Skip("needs 20000 descriptors")
         tool("openload")
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; load average %s" % (machine(), os.getloadavg()))
     print_head()
     document = Document("bench-slow", options.tools)

@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 
-from common import memory_kb, need_tool, split_cpus, wrk
-from harness import Server, Skip
+from common import memory_kb, need_tool, skipping, split_cpus, wrk
+from harness import Server
 
 FAILURES = []
 GROWTH_KB = 512  # for each worker: noise of the allocator, far below a byte for each request
@@ -244,12 +244,9 @@ def main():
     load_cpus = (
         split_cpus(options.workers)[1] if options.workers < len(os.sched_getaffinity(0)) else None
     )
-    try:
+    with skipping():
         for tool in ("wrk", "h2load", "curl"):
             need_tool(tool)
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     with Server(workers=options.workers) as server:
         files = make_files(server)
         address = server.address()

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 
-from common import machine, output_of  # also finds the harness
+from common import machine, output_of, skipping  # also finds the harness
 
 import steer_peers
 from document import Document
@@ -73,11 +73,8 @@ def main():
     args = parser.parse_args()
     steer_peers.TOOLS = args.tools
     options = Options(args.quick)
-    try:
+    with skipping():
         need_bpffs()
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     rows = all_rows()
     wanted = [int(n) for n in args.rows.replace(",", " ").split()] or sorted(rows)
     print("%s; %s; load average %s" % (machine(), ", ".join(steer_peers.versions()), os.getloadavg()))

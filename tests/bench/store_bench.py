@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from common import cpu_seconds, machine, spread, wrk  # first: it says where the others lie
+from common import cpu_seconds, machine, need_tool, skipping, spread, wrk  # first: it says where the others lie
 from harness import Client, wait_for
 
 import test_store
@@ -111,6 +111,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    with skipping():
+        need_tool("wrk")
     print("%s; n %d, %d s each" % (machine(), options.n, options.seconds))
     print("| what | requests/s | CPU us/request | changes/commit | ms/commit |\n|---|---|---|---|---|")
     with test_store.server("size = 256m", workers=options.workers) as s:

@@ -10,13 +10,11 @@ as they go.  A proxy is started anew for each turn.  nginx and HAProxy are there
 """
 import argparse
 import os
-import sys
 import threading
 
-from common import machine, median, split_cpus, wrk
+from common import machine, median, skipping, split_cpus, wrk
 from document import Document
 from figures import Figure, print_figure, print_head
-from harness import Skip
 from proxy_peers import PROXIES, Backend, load_of, need_proxies, set_tools, upstream_count, versions
 from steer_peers import tool
 
@@ -112,12 +110,9 @@ def main():
     options = parse_options()
     names = options.proxies.split(",")
     set_tools(options.tools)
-    try:
+    with skipping():
         need_proxies(names)
         tool("backend"), tool("openload")
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     print("%s; %s; load average %s" % (machine(), ", ".join(versions(names)), os.getloadavg()))
     print_head()
     document = Document("bench-proxy", options.tools)

@@ -10,7 +10,6 @@ reuseport, sendfile, open_file_cache, no access log, no limit of requests per co
 """
 import argparse
 import contextlib
-import datetime
 import itertools
 import os
 import shutil
@@ -20,17 +19,19 @@ import sys
 import tempfile
 
 from common import (
+    append_table,
     cpu_seconds,
     machine,
     median,
     need_tool,
     on_cpus,
     output_of,
+    skipping,
     split_cpus,
     spread,
     wrk,
 )
-from harness import Server, Skip, get, wait_for
+from harness import Server, get, wait_for
 
 NGINX = """
 daemon off;
@@ -210,22 +211,12 @@ def append(path, rows, options):
         "nginx us/req",
         "cpu ratio",
     ]
-    with open(path, "a") as f:
-        f.write("\n## Against nginx, %s\n\n" % datetime.date.today())
-        f.write(
-            "%s; %s; %d worker(s) each; %d alternating rounds of %d s; `wrk -t1 -c64`; median (min-max); ratio = "
-            "sluice / nginx, paired.\n\n"
-            % (
-                machine(),
-                output_of("nginx", "-v"),
-                options.workers,
-                options.rounds,
-                options.seconds,
-            )
-        )
-        f.write("| %s |\n|%s\n" % (" | ".join(keys), "---|" * len(keys)))
-        for row in rows:
-            f.write("| %s |\n" % " | ".join(str(row[k]) for k in keys))
+    note = (
+        "%s; %s; %d worker(s) each; %d alternating rounds of %d s; `wrk -t1 -c64`; median (min-max); ratio = "
+        "sluice / nginx, paired."
+        % (machine(), output_of("nginx", "-v"), options.workers, options.rounds, options.seconds)
+    )
+    append_table(path, "Against nginx", note, keys, rows)
 
 
 def main():
@@ -236,12 +227,9 @@ def main():
     parser.add_argument("--workers", type=int, default=max(1, cpus // 2))
     parser.add_argument("--append", metavar="FILE")
     options = parser.parse_args()
-    try:
+    with skipping():
         need_tool("nginx"), need_tool("wrk")
         rows = run(options)
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     if options.append:
         append(options.append, rows, options)
     sys.exit(1 if any(row["errors"] for row in rows) else 0)

@@ -9,7 +9,6 @@ of the paired ratios.
     vs_nginx_udp.py --tools DIR [--rounds N] [--seconds N] [--workers N] [--append docs/benchmarks.md]
 """
 import argparse
-import datetime
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from common import cpu_seconds, machine, median, need_tool, on_cpus, output_of, split_cpus, spread
+from common import append_table, cpu_seconds, machine, median, need_tool, on_cpus, output_of, skipping, split_cpus, spread
 from datagrams import free_udp_port, udp_listen, upstream
 from harness import Server, Skip, wait_for
 
@@ -177,16 +176,12 @@ def report(name, got):
 
 def append(path, rows, options):
     keys = ["case", "sluice per CPU s", "nginx per CPU s", "ratio per CPU s", "sluice per s", "nginx per s"]
-    with open(path, "a") as f:
-        f.write("\n## UDP, against nginx (stream), %s\n\n" % datetime.date.today())
-        f.write(
-            "%s; %s; %d worker(s) each; %d alternating rounds of %d s; datagrams of clients answered; median (min-max); "
-            "ratio = sluice / nginx, paired.\n\n"
-            % (machine(), output_of("nginx", "-v"), options.workers, options.rounds, options.seconds)
-        )
-        f.write("| %s |\n|%s\n" % (" | ".join(keys), "---|" * len(keys)))
-        for row in rows:
-            f.write("| %s |\n" % " | ".join(str(row[k]) for k in keys))
+    note = (
+        "%s; %s; %d worker(s) each; %d alternating rounds of %d s; datagrams of clients answered; median (min-max); "
+        "ratio = sluice / nginx, paired."
+        % (machine(), output_of("nginx", "-v"), options.workers, options.rounds, options.seconds)
+    )
+    append_table(path, "UDP, against nginx (stream)", note, keys, rows)
 
 
 def main():
@@ -198,12 +193,9 @@ def main():
     parser.add_argument("--workers", type=int, default=max(1, cpus // 2))
     parser.add_argument("--append", metavar="FILE")
     options = parser.parse_args()
-    try:
+    with skipping():
         need_tool("nginx")
         rows = run(options)
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     if options.append:
         append(options.append, rows, options)
     sys.exit(1 if any(row["wrong"] for row in rows) else 0)

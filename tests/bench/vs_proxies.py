@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 
-from common import machine, median, own_network, split_cpus, wrk
+from common import machine, median, own_network, skipping, split_cpus, wrk
 from document import Document
 from figures import Figure, print_figure, print_head
 from harness import Skip, raise_descriptor_limit, wait_for
@@ -271,13 +271,10 @@ def main():
     options = parse_options()
     bench = Bench(options)
     set_tools(options.tools)
-    try:
+    with skipping():
         need_proxies(bench.names)
         for program in ("backend", "relay", "openload", "bulkload"):
             tool(program)
-    except Skip as why:
-        print("SKIP: %s" % why)
-        sys.exit(77)
     own_network()
     print(
         "%s; %d worker(s) on CPU %s, load and back end on CPU %s; %s; load average %s"

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import urllib.request
 
-from common import cpu_seconds, machine, median, need_tool, on_cpus, own_network, split_cpus, spread, wrk
+from common import cpu_seconds, machine, median, need_tool, on_cpus, own_network, skipping, split_cpus, spread, wrk
 from harness import Server, wait_for
 from peers import free_port
 from redis_peer import Redis, route, section
@@ -123,6 +123,9 @@ def main():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--write", help="the table to this file")
     options = parser.parse_args()
+    with skipping():
+        for program in ("webdis", "wrk", "redis-server"):
+            need_tool(program)
     own_network()
     return run(options)
 
