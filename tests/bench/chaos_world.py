@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import steer_peers
-from backend import BackendProcess, pattern_bytes
+from backend import BackendProcess, Stoppable, pattern_bytes
 from common import children_of, need_tool
 from harness import Server, is_alive, section, wait_for
 from proxy import upstream, upstreams
@@ -37,7 +37,7 @@ FILES = {"f%d" % size: size for size in (0, 1, 100, 10000, 100003, 1000003, 3000
 # --- back ends ---
 
 
-class WireBackend:
+class WireBackend(Stoppable):
     """backend.c at a port of its own."""
 
     def __init__(self, port):
@@ -49,20 +49,6 @@ class WireBackend:
         )
         assert self.proc.stdout.readline().startswith("port"), "backend.c does not start"
 
-    def freeze(self):
-        self.proc.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.proc.send_signal(signal.SIGCONT)
-
-    def kill(self):
-        self.proc.kill()
-        self.proc.wait()
-        self.proc.stdout.close()
-
-    def pids(self):
-        return [self.proc.pid]
-
 
 class PythonBackend(BackendProcess):
     """backend.py, whose bodies both sides hash."""
@@ -70,9 +56,6 @@ class PythonBackend(BackendProcess):
     def __init__(self, port):
         super().__init__("p%d" % port, port)
         self.kill()
-
-    def pids(self):
-        return [self.proc.pid]
 
 
 class NginxBackend(steer_peers.Peer):

@@ -662,7 +662,25 @@ class Ignorer:
             s.close()
 
 
-class BackendProcess:
+class Stoppable:
+    """A process, `proc`, whose standard output is a pipe."""
+
+    def pids(self):
+        return [self.proc.pid]
+
+    def freeze(self):
+        self.proc.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.proc.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+
+class BackendProcess(Stoppable):
     """A back end that can be stopped (SIGSTOP), killed, and started again at the same port: so it has an address that
     no connection goes out from, which could take the port in between.
     """
@@ -688,17 +706,6 @@ class BackendProcess:
     @property
     def address(self):
         return (self.HOST, self.port)
-
-    def freeze(self):
-        self.proc.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.proc.send_signal(signal.SIGCONT)
-
-    def kill(self):
-        self.proc.kill()
-        self.proc.wait()
-        self.proc.stdout.close()
 
     def __enter__(self):
         return self
