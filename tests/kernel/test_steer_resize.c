@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Another number of slots while a client connects without a pause: nobody is refused, lost or counted twice. */
+/* Another number of slots, and another process in the place of this one: nobody is refused, lost or counted twice. */
 #include "rig.h"
 
 #include <fcntl.h>
