@@ -12,7 +12,7 @@ A failure is explained when, and only when,
 
     late        a client process got no CPU just then, and the answer is one about time: 408, cut at the drain limit, slow
 
-Wrong bytes, a wrong status, a connection closed while idle, and a request that hangs are never explained.
+Wrong bytes, a wrong status, a connection closed while idle by a worker that lives, and a request that hangs are never explained.
 """
 import collections
 import glob
