@@ -162,7 +162,7 @@ class Peer:
         with open(self.config, "w") as f:
             f.write(self.text())
         self.proc = subprocess.Popen(
-            self.command(), start_new_session=True, env=self.env, stderr=subprocess.DEVNULL
+            self.command(), start_new_session=True, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             wait_for(self.answers, "%s answers" % self.program)

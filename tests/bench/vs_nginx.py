@@ -12,11 +12,7 @@ import argparse
 import contextlib
 import itertools
 import os
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 
 from common import (
     append_table,
@@ -31,7 +27,8 @@ from common import (
     spread,
     wrk,
 )
-from harness import Server, get, wait_for
+from harness import Server, get
+from steer_peers import Peer
 
 NGINX = """
 daemon off;
@@ -62,42 +59,23 @@ CASES = [
 ]
 
 
-class Nginx:
-    def __init__(self, www, workers, cpus):
-        self.dir = tempfile.mkdtemp(prefix="sluice-bench-")
-        os.chmod(self.dir, 0o755)
-        with socket.socket() as s:
-            s.bind(("0.0.0.0", 0))
-            self.port = s.getsockname()[1]
-        masks = " ".join(format(1 << cpus[i % len(cpus)], "b") for i in range(workers))
-        with open(self.dir + "/nginx.conf", "w") as f:
-            f.write(
-                NGINX
-                % {
-                    "workers": workers,
-                    "masks": masks,
-                    "dir": self.dir,
-                    "port": self.port,
-                    "www": www,
-                }
-            )
+class Nginx(Peer):
+    program = "nginx"
 
-    def __enter__(self):
-        self.proc = subprocess.Popen(
-            [need_tool("nginx"), "-c", self.dir + "/nginx.conf", "-e", self.dir + "/error.log"],
-            start_new_session=True,
-        )
-        wait_for(self.answers, "nginx answers")
-        return self
+    def __init__(self, www, workers, cpus):
+        super().__init__(workers)
+        self.www, self.cpus = www, cpus
+
+    def text(self):
+        masks = " ".join(format(1 << self.cpus[i % len(self.cpus)], "b") for i in range(self.workers))
+        return NGINX % {"workers": self.workers, "masks": masks, "dir": self.dir, "port": self.port, "www": self.www}
+
+    def command(self):
+        return [need_tool("nginx"), "-c", self.config, "-e", self.dir + "/error.log"]
 
     def answers(self):
         with contextlib.suppress(OSError):
             return get(("127.0.0.1", self.port), "/128").status == 200
-
-    def __exit__(self, *args):
-        self.proc.terminate()
-        self.proc.wait(10)
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 TURNS = itertools.count(1)

@@ -11,15 +11,14 @@ of the paired ratios.
 import argparse
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 
 from common import append_table, cpu_seconds, machine, median, need_tool, on_cpus, output_of, skipping, split_cpus, spread
 from datagrams import free_udp_port, udp_listen, upstream
-from harness import Server, Skip, wait_for
+from harness import Server, Skip
+from steer_peers import Peer
 
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 NGINX = """
@@ -47,31 +46,27 @@ CASES = [
 ]
 
 
-class Nginx:
+class Nginx(Peer):
+    program = "nginx"
+
     def __init__(self, workers, cpus, server):
         if not os.path.exists(MODULE):
             raise Skip("needs nginx's stream module (libnginx-mod-stream)")
-        self.dir = tempfile.mkdtemp(prefix="sluice-bench-")
-        os.chmod(self.dir, 0o755)
+        super().__init__(workers)
+        self.cpus, self.server = cpus, server
         self.ports = {"flows": free_udp_port(), "fresh": free_udp_port()}
-        masks = " ".join(format(1 << cpus[i % len(cpus)], "b") for i in range(workers))
-        with open(self.dir + "/nginx.conf", "w") as f:
-            f.write(
-                NGINX
-                % dict(self.ports, module=MODULE, workers=workers, masks=masks, dir=self.dir, server=server)
-            )
 
-    def __enter__(self):
-        self.proc = subprocess.Popen(
-            [need_tool("nginx"), "-c", self.dir + "/nginx.conf", "-e", self.dir + "/error.log"], start_new_session=True
+    def text(self):
+        masks = " ".join(format(1 << self.cpus[i % len(self.cpus)], "b") for i in range(self.workers))
+        return NGINX % dict(
+            self.ports, module=MODULE, workers=self.workers, masks=masks, dir=self.dir, server=self.server
         )
-        wait_for(lambda: all(answers(p) for p in self.ports.values()), "nginx answers")
-        return self
 
-    def __exit__(self, *args):
-        self.proc.terminate()
-        self.proc.wait(10)
-        shutil.rmtree(self.dir, ignore_errors=True)
+    def command(self):
+        return [need_tool("nginx"), "-c", self.config, "-e", self.dir + "/error.log"]
+
+    def answers(self):
+        return all(answers(p) for p in self.ports.values())
 
 
 def answers(port):

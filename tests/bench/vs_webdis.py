@@ -11,16 +11,13 @@ access log; webdis logs errors only.
 import argparse
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import urllib.request
 
 from common import cpu_seconds, machine, median, need_tool, on_cpus, own_network, skipping, split_cpus, spread, wrk
-from harness import Server, wait_for
-from peers import free_port
+from harness import Server
 from redis_peer import Redis, route, section
+from steer_peers import Peer
 
 GOAL = 2.0  # requests of sluice in the CPU time of one of webdis
 CASES = [
@@ -32,24 +29,20 @@ CASES = [
 ]
 
 
-class Webdis:
-    def __init__(self, redis, cpus):
-        self.dir, self.port, self.cpus = tempfile.mkdtemp(prefix="sluice-bench-"), free_port(), cpus
-        self.path = os.path.join(self.dir, "webdis.json")
-        with open(self.path, "w") as f:
-            json.dump({"redis_host": "127.0.0.1", "redis_port": redis.port, "http_host": "127.0.0.1", "http_port": self.port,
-                       "threads": 1, "pool_size": 2, "daemonize": False, "websockets": False, "database": 0,
-                       "verbosity": 0, "logfile": os.path.join(self.dir, "log")}, f)  # fmt: skip
+class Webdis(Peer):
+    program = "webdis"
 
-    def __enter__(self):
-        self.proc = subprocess.Popen(on_cpus(self.cpus) + [need_tool("webdis"), self.path], start_new_session=True,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        try:
-            wait_for(self.answers, "webdis answers")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def __init__(self, redis, cpus):
+        super().__init__(1)
+        self.redis, self.cpus = redis, cpus
+
+    def text(self):
+        return json.dumps({"redis_host": "127.0.0.1", "redis_port": self.redis.port, "http_host": "127.0.0.1",
+                           "http_port": self.port, "threads": 1, "pool_size": 2, "daemonize": False, "websockets": False,
+                           "database": 0, "verbosity": 0, "logfile": os.path.join(self.dir, "log")})  # fmt: skip
+
+    def command(self):
+        return on_cpus(self.cpus) + [need_tool("webdis"), self.config]
 
     def answers(self):
         assert self.proc.poll() is None, "webdis left"
@@ -59,11 +52,6 @@ class Webdis:
                 return r.status == 200
         except OSError:
             return False
-
-    def __exit__(self, *_):
-        self.proc.terminate()
-        self.proc.wait(10)
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 def measure(port, session, target, options, cpus):
