@@ -94,22 +94,6 @@ static void config_errors__check_values(void **state)
 		{"steering { enabled = 1 }", .want = {"1: neither true nor false"}},
 		{"steering { enabled = no required = yes }",
 		 .want = {"1: steering cannot be required and not enabled"}},
-		{"limits { body = 1q }", .want = {"1: body: '1q' has an unknown unit: known are "
-						  "b k m g"}},
-		{"limits { header = 64k }", .want = {"1: out of range: expected 256b to 16k"}},
-		{"limits { rate = 5 }", .want = {"1: rate: '5' needs a unit (r/s r/m r/h), such as 10r/s"}},
-		{"limits { rate = 200000r/s }", .want = {"1: out of range: expected 1r/h to 100000r/s, or off"}},
-		{"limits { rate = 1r/h burst = 13 }",
-		 .want = {"1: burst: 13 requests at this rate take more than 12 hours to come back"}},
-		{"limits { burst = 13 }\nsite a { route / { respond = x rate = 1r/h } }",
-		 .want = {"2: burst: 13 requests at this rate"}},
-		{"limits { rate = 1r/h }\nsite a { route / { respond = x burst = 13 } }",
-		 .want = {"2: burst: 13 requests at this rate"}},
-		{"limits { exempt = { \"10.0.0.0/33\" } }", .want = {"1: exempt: '10.0.0.0/33'"}},
-		{"limits { memory = 1k }", .want = {"1: out of range: expected 1m to 1024g, or off"}},
-		{"limits { header_count = 129 }", .want = {"1: expected 1 to 128"}},
-		{"limits { header = 1k }", .want = {"1: the request line (8192 bytes) is a part "
-						    "of the header"}},
 		{"files_cache { content = 64m }", .want = {"1: may not be larger than all"}},
 		{"timeouts { header = 0 }", .want = {"1: out of range"}},
 		{"timeouts { linger = 1ms }", .want = {"1: out of range: expected 10ms to 1m"}},
@@ -135,6 +119,30 @@ static void config_errors__check_values(void **state)
 		{"log { access = /tmp }", .want = {"1: is a folder"}},
 		{"log { access = /etc/passwd/x }", .want = {"1: is not a folder"}},
 		{"log { access = x.log }", .want = {"1: must be an absolute path"}},
+	};
+
+	CHECK(cases);
+}
+
+static void config_errors__check_limits(void **state)
+{
+	static const struct error_case cases[] = {
+		{"limits { body = 1q }", .want = {"1: body: '1q' has an unknown unit: known are "
+						  "b k m g"}},
+		{"limits { header = 64k }", .want = {"1: out of range: expected 256b to 16k"}},
+		{"limits { rate = 5 }", .want = {"1: rate: '5' needs a unit (r/s r/m r/h), such as 10r/s"}},
+		{"limits { rate = 200000r/s }", .want = {"1: out of range: expected 1r/h to 100000r/s, or off"}},
+		{"limits { rate = 1r/h burst = 13 }",
+		 .want = {"1: burst: 13 requests at this rate take more than 12 hours to come back"}},
+		{"limits { burst = 13 }\nsite a { route / { respond = x rate = 1r/h } }",
+		 .want = {"2: burst: 13 requests at this rate"}},
+		{"limits { rate = 1r/h }\nsite a { route / { respond = x burst = 13 } }",
+		 .want = {"2: burst: 13 requests at this rate"}},
+		{"limits { exempt = { \"10.0.0.0/33\" } }", .want = {"1: exempt: '10.0.0.0/33'"}},
+		{"limits { memory = 1k }", .want = {"1: out of range: expected 1m to 1024g, or off"}},
+		{"limits { header_count = 129 }", .want = {"1: expected 1 to 128"}},
+		{"limits { header = 1k }", .want = {"1: the request line (8192 bytes) is a part "
+						    "of the header"}},
 	};
 
 	CHECK(cases);
@@ -541,6 +549,7 @@ int main(void)
 		cmocka_unit_test(config_errors__name_the_nearest_key),
 		cmocka_unit_test(config_errors__list_the_choices),
 		cmocka_unit_test(config_errors__check_values),
+		cmocka_unit_test(config_errors__check_limits),
 		cmocka_unit_test(config_errors__check_addresses),
 		cmocka_unit_test(config_errors__check_sites_and_routes),
 		cmocka_unit_test(config_errors__check_the_shape),
