@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import linear
-from harness import PATIENCE, SLUICE, TOP, Client, Server, Skip, main, need_root, need_tool, wait_for
+from harness import PATIENCE, SLUICE, TOP, Client, Server, Skip, main, need_root, need_tool, text_of, wait_for
 from linear import UNKNOWN, Op
 from store_load import Connection, Gone, Recorder
 from test_sandbox import need_strict
@@ -482,8 +482,7 @@ def test_a_reload_keeps_the_store():
 @quick
 def test_the_commands_of_the_manual_do_what_it_says():
     """docs/store.md, its five minutes: each command prints the status that stands behind it."""
-    with open(os.path.join(TOP, "docs/store.md")) as f:
-        text = f.read()
+    text = text_of("docs", "store.md")
     conf, script = (re.search("^```%s\n(.*?)^```" % kind, text, re.M | re.S).group(1) for kind in ("sluice", "sh"))
     need_tool("curl")
     own = 'control = "@DIR@/control.sock"\nworkers = 1\npin = off\n'
@@ -495,6 +494,13 @@ def test_the_commands_of_the_manual_do_what_it_says():
         script = script.replace("127.0.0.1:8080", "%s:%d" % s.address()).replace("/tmp/", s.dir + "/")
         done = subprocess.run(["bash", "-eu", "-c", script], stdout=-1, stderr=-1, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout.split() == wanted and len(wanted) == 12, done
+
+
+def test_the_words_of_the_manual_are_those_there_are():
+    names = [name for name in os.listdir(os.path.join(TOP, "user", "app")) if name.startswith("store")]
+    words = set(re.findall(r'"(store_\w+)"', "".join(text_of("user", "app", name) for name in names)))
+    told = set(re.findall(r"^\| \d[\d, ]* \| `(\w+)` \|", text_of("docs", "store.md"), re.M))
+    assert len(words) > 5 and words == told, words ^ told
 
 
 # --- many at once ---
