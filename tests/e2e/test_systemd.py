@@ -23,6 +23,7 @@ from harness import (
     get,
     main,
     need_bpffs,
+    need_ipv6,
     need_root,
     need_tool,
     request,
@@ -249,11 +250,8 @@ def test_socket_without_reuseport():
 
 
 def test_ipv6_socket_and_one_of_ours():
-    try:
-        six = listening(host="::1", family=socket.AF_INET6)
-    except OSError as e:
-        raise Skip("needs IPv6 on the loopback: %s" % e)
-    with six:
+    need_ipv6()
+    with listening(host="::1", family=socket.AF_INET6) as six:
         port = six.getsockname()[1]
         with activated([six], listens=["127.0.0.1:0", "[::1]:%d" % port]) as s:
             assert get(s.address(0), "/hello").status == 200

@@ -2,13 +2,14 @@
 """UDP: flows that stay where their session is, whatever happens to the server; name servers behind it."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 
 from datagrams import Flows, Nsd, Witness, ask, free_udp_port, udp_client, udp_listen, upstream
-from harness import IS_SANITIZED, PATIENCE, Server, get, main, need_bpffs, need_ipv6, need_tool, wait_for
+from harness import IS_SANITIZED, PATIENCE, Server, get, main, need_bpffs, need_ipv6, need_tool, text_of, wait_for
 from test_reload import reload, set_key, write_config
 
 CLOSED = "127.0.0.1:9"  # nothing listens there: an ICMP error answers
@@ -405,6 +406,17 @@ def test_configuration_faults():
             done = s.cli("check")
             assert done.returncode != 0 and message in done.stdout + done.stderr, (keys, done.stdout + done.stderr)
         write_config(s, before)
+
+
+def test_the_manual_names_every_counter():
+    # Outside of blocks of code, whose fences are quotes too.
+    told = "".join(text_of("docs", "udp.md").split("```")[::2])
+    told = {word for quoted in re.findall(r"`([^`]+)`", told) for word in re.findall(r"\w+", quoted)}
+    with udp_server(udp_listen("127.0.0.1:0", udp="echo")) as s:
+        u = s.status()["udp"]
+        groups = (u.pop("dropped"), u.pop("ended"), u.pop("listen")[0]["verdicts"], u)
+        for names in map(set, groups):
+            assert names and names <= told, names - told
 
 
 # --- name servers ---
