@@ -58,7 +58,7 @@ static inline struct store_change change_of(enum store_change_kind kind, const c
 /* Alone in its transaction. */
 static inline struct store_result commit_one(const struct store_change *c)
 {
-	struct store_result r = { 0 };
+	struct store_result r = { .outcome = STORE_OUTCOME_COUNT };
 
 	store_writer_commit(&writer, c, &r, 1, 1000);
 	return r;
