@@ -290,6 +290,21 @@ uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, 
 	return (wait * LIMIT_UNIT_NS + 999999) / 1000000;
 }
 
+void limit_table_refresh(struct limit_table *t, uint64_t now_ns)
+{
+	/* Past for a worker whose clock is behind, too. */
+	uint64_t past = (now_ns / LIMIT_UNIT_NS - LIMIT_SLACK) & LIMIT_VALUE_MASK;
+
+	for (size_t i = 0; t->header && i < ((size_t)t->set_mask + 1) * LIMIT_WAYS; i++) {
+		uint64_t *entry = &t->rates[i / LIMIT_WAYS].entries[i % LIMIT_WAYS];
+		uint64_t word = load(entry);
+
+		/* Where it fails a worker has just written a time of today. */
+		if (tag_of(word) && limit_debt(word, past, LIMIT_WINDOW_MAX) == 0)
+			swap(entry, word, word_of(tag_of(word), past));
+	}
+}
+
 /* Connections ------------------------------------------------------------------------------------------------- */
 
 static uint64_t *entry_at(const struct limit_table *t, uint32_t entry)
