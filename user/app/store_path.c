@@ -2,10 +2,9 @@
 /* Keys, pages and new names; see store_path.h. */
 #include "app/store_path.h"
 
-#include <sys/random.h>
-
 #include "app/escape.h"
 #include "base/err.h"
+#include "base/random.h"
 
 /* Length of the well-formed sequence at the front, 0: there is none (RFC 3629 section 4). */
 static size_t sequence_len(const unsigned char *s, size_t len)
@@ -167,23 +166,11 @@ static void print_base32(uint64_t bits, unsigned len, char *out)
 	}
 }
 
-static int fill_random(void *to, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = getrandom(to, len, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
 int store_name_make(bool is_timed, uint64_t now_ms, char out[STORE_NAME_LEN])
 {
 	static uint64_t last_ms, last_high;
 	uint64_t bits[3];
-	int err = fill_random(bits, sizeof(bits));
+	int err = random_fill(bits, sizeof(bits));
 
 	if (err)
 		return err;
