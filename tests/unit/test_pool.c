@@ -215,8 +215,6 @@ static void pool__gives_memory_back_after_a_peak(void **state)
 	}
 }
 
-/* Half of the objects of every chunk stay in use, then a chunk's worth: the pool refills the
- * fullest first. */
 static void pool__keeps_less_when_told(void **state)
 {
 	void *items[100];
@@ -241,6 +239,8 @@ static void pool__keeps_less_when_told(void **state)
 	pool_fini(&p);
 }
 
+/* Half of the objects of every chunk stay in use, then a chunk's worth: the pool refills the
+ * fullest first. */
 static void pool__fills_chunks_in_use_first(void **state)
 {
 	enum { COUNT = 127 * 8 };
