@@ -46,7 +46,7 @@ WSLAY_LIBS := -lwslay
 # Say what is missing before a compiler does so less clearly.
 GOALS      := $(or $(MAKECMDGOALS),all)
 IS_BUILD   := $(filter-out help clean lint compile_commands.json,$(GOALS))
-IS_TEST    := $(filter tests check check-kernel vm fuzz,$(GOALS))
+IS_TEST    := $(filter tests check check-kernel vm fuzz fuzz-check,$(GOALS))
 LACKING    := $(if $(IS_BUILD),$(shell \
                 for tool in $(PKG) $(firstword $(CC)) $(CLANG) $(BPFTOOL); do \
                         command -v $$tool >/dev/null || echo $$tool; done; \

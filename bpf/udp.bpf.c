@@ -92,7 +92,7 @@ static __always_inline __u64 *udp_one(struct sk_reuseport_md *ctx, struct udp_ve
 {
 	union udp_target_word old = {}, new = {}, *held;
 	struct udp_flow flow = {};
-	__u64 now_ns = steer_clock_ns(false), *verdict;
+	__u64 now_ns, *verdict;
 	int pick;
 
 	if (is_one_way)
@@ -105,6 +105,7 @@ static __always_inline __u64 *udp_one(struct sk_reuseport_md *ctx, struct udp_ve
 		if (keep(ctx, old.target))
 			return old.target.generation == generation ? &v->kept : &v->kept_old;
 	}
+	now_ns = steer_clock_ns(false);
 	pick = steer_pick(&steer_slots, &steer_weights, config, ctx->hash,
 			  bpf_get_smp_processor_id(),
 			  steer_takes_turns(config->policy) ? steer_next_turn(&turn, false) : 0,

@@ -16,7 +16,8 @@
  *
  * Value of a rate: the time at which the client will have paid for what it had (GCRA), in units of 100 ns, the low 40 bits
  * of CLOCK_MONOTONIC: 30 hours.  Tokens and time are one number.  A time in the past is a full bucket, so who has waited
- * longest is forgotten first, at no loss.  Value of a count: connections, and a version that no two changes share.
+ * longest is forgotten first, at no loss.  The master sees to it that none gets so old that it would come round again as
+ * one in the future.  Value of a count: connections, and a version that no two changes share.
  */
 #ifndef SLUICE_LIMITS_SHM_H
 #define SLUICE_LIMITS_SHM_H

@@ -147,6 +147,29 @@ static void inherit__passes_over_what_does_not_listen(void **state)
 	run(pass_over_other_kinds);
 }
 
+/* More are announced than there are: the numbers go to others later on. */
+static int leave_numbers_without_a_descriptor(void)
+{
+	int fds[] = { open_tcp(true) };
+	struct inherited in;
+
+	give(fds, 1);
+	setenv("LISTEN_FDS", "3", 1);
+	close(4);
+	close(5);
+	CHECK(inherit_open(&in) == 0 && in.count == 3);
+	CHECK(in.socks[0].is_listening && !in.socks[1].is_listening && !in.socks[2].is_listening);
+	CHECK(dup2(3, 4) == 4);
+	inherit_close(&in);
+	CHECK(fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) >= 0);
+	return 0;
+}
+
+static void inherit__leaves_numbers_without_a_descriptor(void **state)
+{
+	run(leave_numbers_without_a_descriptor);
+}
+
 /* Bound and listening without SO_REUSEPORT, as a socket unit has it by default: siblings may join all the same. */
 static void inherit__siblings_join_a_socket_without_reuseport(void **state)
 {
@@ -199,6 +222,7 @@ int main(void)
 		cmocka_unit_test(inherit__gives_each_socket_by_its_address),
 		cmocka_unit_test(inherit__takes_nothing_that_is_meant_for_another),
 		cmocka_unit_test(inherit__passes_over_what_does_not_listen),
+		cmocka_unit_test(inherit__leaves_numbers_without_a_descriptor),
 		cmocka_unit_test(inherit__siblings_join_a_socket_without_reuseport),
 		cmocka_unit_test(inherit__is_restored_in_another_process),
 	};

@@ -181,6 +181,47 @@ static void limit_table_take__forgets_who_owes_least(void **state)
 	assert_int_equal(table.header->evicted, 1);
 }
 
+/*
+ * Who comes back after 30 hours, when the counter of 40 bits has gone round, stands there with a time that seems to come:
+ * such clients were refused for minutes.
+ */
+static void limit_table_refresh__keeps_what_is_past_in_the_past(void **state)
+{
+	const uint64_t hour_ns = LIMIT_HOUR * LIMIT_UNIT_NS, round_ns = (LIMIT_VALUE_MASK + 1) * LIMIT_UNIT_NS;
+	const uint64_t start_ns = 5 * hour_ns;
+	struct limit_rate r;
+
+	open_for(1000);
+	r = rate_of(1, 3);
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t back_ns = start_ns + round_ns - i * 30 * NS_PER_SEC;
+
+		assert_int_equal(take_many(&r, client_number(i), start_ns, 10), 3);
+		for (uint64_t now_ns = start_ns + hour_ns; now_ns < back_ns; now_ns += hour_ns)
+			limit_table_refresh(&table, now_ns);
+		assert_int_equal(take_many(&r, client_number(i), back_ns, 10), 3);
+	}
+}
+
+static void limit_table_refresh__forgives_nobody(void **state)
+{
+	struct limit_rate r, slow;
+
+	open_for(1000);
+	r = rate_of(1, 3);
+	slow = (struct limit_rate){ .zone = 2, .interval = LIMIT_WINDOW_MAX / 2, .window = LIMIT_WINDOW_MAX };
+	assert_int_equal(take_many(&r, client_number(1), NS_PER_SEC, 10), 3);
+	assert_int_equal(take_many(&slow, client_number(1), NS_PER_SEC, 10), 2);
+	limit_table_refresh(&table, NS_PER_SEC);
+	/* One who comes from a turn that took minutes. */
+	limit_table_refresh(&table, 300 * NS_PER_SEC);
+	assert_int_equal(take_many(&r, client_number(1), NS_PER_SEC, 10), 0);
+	assert_int_equal(take_many(&slow, client_number(1), 300 * NS_PER_SEC, 10), 0);
+	assert_int_equal(take_many(&r, client_number(1), 300 * NS_PER_SEC, 10), 3);
+	limit_table_close(&table);
+	limit_table_refresh(&table, NS_PER_SEC);
+}
+
 /* Processes ---------------------------------------------------------------------------------------------------- */
 
 /* Each child runs `work` and writes what it returns. */
@@ -443,6 +484,8 @@ int main(void)
 		cmocka_unit_test_teardown(limit_table_take__counts_clients_and_zones_apart, close_all),
 		cmocka_unit_test_teardown(limit_table_open__has_a_secret_of_its_own, close_all),
 		cmocka_unit_test_teardown(limit_table_take__forgets_who_owes_least, close_all),
+		cmocka_unit_test_teardown(limit_table_refresh__keeps_what_is_past_in_the_past, close_all),
+		cmocka_unit_test_teardown(limit_table_refresh__forgives_nobody, close_all),
 		cmocka_unit_test_teardown(limit_table_take__is_exact_over_eight_workers, close_all),
 		cmocka_unit_test_teardown(limit_table_take__enters_nobody_twice, close_all),
 		cmocka_unit_test_teardown(limit_table__is_whole_after_kills, close_all),

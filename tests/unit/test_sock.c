@@ -249,6 +249,30 @@ static void sock_listen__options_reach_accepted_sockets(void **state)
 	sock_close(fd);
 }
 
+/* What a reload switches off is off for whoever comes then. */
+static void sock_change_options__takes_back_what_is_off(void **state)
+{
+	const struct sock_options all = { .has_nodelay = true, .keepalive_s = 77, .fastopen = 16, .defer_accept_s = 9,
+					  .unsent = 50000 };
+	const struct sock_options none = { 0 };
+	union sock_addr addr;
+	int fd = listen_on("127.0.0.1:0", &none, &addr), client, server;
+
+	assert_int_equal(sock_change_options(fd, &all), 0);
+	assert_int_equal(get_int(fd, IPPROTO_TCP, TCP_FASTOPEN), 16);
+	assert_true(get_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0);
+	assert_int_equal(sock_change_options(fd, &none), 0);
+	assert_int_equal(get_int(fd, IPPROTO_TCP, TCP_FASTOPEN), 0);
+	assert_int_equal(get_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+	connect_pair(fd, &addr, &client, &server);
+	assert_int_equal(get_int(server, IPPROTO_TCP, TCP_NODELAY), 0);
+	assert_int_equal(get_int(server, SOL_SOCKET, SO_KEEPALIVE), 0);
+	assert_int_equal(get_int(server, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
+	close(client);
+	sock_close(server);
+	sock_close(fd);
+}
+
 /* A host booted without IPv6 is no failure of ours; the skip is said aloud. */
 static void need_v6(void)
 {
@@ -500,6 +524,7 @@ int main(void)
 		cmocka_unit_test(sock_addr__prints_any_family),
 		cmocka_unit_test(sock_connect__tells_how_it_ended),
 		cmocka_unit_test(sock_listen__options_reach_accepted_sockets),
+		cmocka_unit_test(sock_change_options__takes_back_what_is_off),
 		cmocka_unit_test(sock_listen__v6only_is_set_both_ways),
 		cmocka_unit_test(sock_listen__names_the_step_that_failed),
 		cmocka_unit_test(sock__repeats_interrupted_calls),

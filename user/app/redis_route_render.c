@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 
 #define FIRST_SIZE 4096u
 
@@ -54,18 +55,6 @@ static void add_number(struct redis_text *t, long long value)
 static bool is_plain(char c)
 {
 	return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7f && c != '"' && c != '\\';
-}
-
-static bool is_utf8(struct span s)
-{
-	for (size_t i = 0; i < s.len;) {
-		size_t len = (unsigned char)s.ptr[i] < 0x80 ? 1 : span_utf8_len(span_of(s.ptr + i, s.len - i));
-
-		if (len == 0)
-			return false;
-		i += len;
-	}
-	return true;
 }
 
 static void add_escape(struct redis_text *t, char c)
@@ -129,7 +118,7 @@ static void add_base64(struct redis_text *t, struct span s)
 
 void redis_text_add_json(struct redis_text *t, struct span s)
 {
-	if (is_utf8(s)) {
+	if (utf8_is_valid(s)) {
 		add_string(t, s);
 		return;
 	}
@@ -182,7 +171,7 @@ static bool is_map(struct span command, const redisReply *r)
 	if (!span_ieq(command, SPAN("HGETALL")) || r->type != REDIS_REPLY_ARRAY || r->elements % 2)
 		return false;
 	for (size_t i = 0; i < r->elements; i += 2)
-		if (r->element[i]->type != REDIS_REPLY_STRING || !is_utf8(text_of(r->element[i])))
+		if (r->element[i]->type != REDIS_REPLY_STRING || !utf8_is_valid(text_of(r->element[i])))
 			return false;
 	return true;
 }

@@ -2,49 +2,17 @@
 /* Keys, pages and new names; see store_path.h. */
 #include "app/store_path.h"
 
-#include <sys/random.h>
-
 #include "app/escape.h"
 #include "base/err.h"
-
-/* Length of the well-formed sequence at the front, 0: there is none (RFC 3629 section 4). */
-static size_t sequence_len(const unsigned char *s, size_t len)
-{
-	static const struct {
-		unsigned char first, last, low, high;	/* of the first byte, and of the second */
-		size_t len;
-	} forms[] = {
-		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	if (s[0] < 0x80)
-		return s[0] >= 0x20 && s[0] != 0x7f;
-	for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
-		if (s[0] < forms[i].first || s[0] > forms[i].last)
-			continue;
-		if (len < forms[i].len || s[1] < forms[i].low || s[1] > forms[i].high)
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if ((s[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
+#include "base/random.h"
+#include "base/utf8.h"
 
 bool store_is_name(struct span text)
 {
-	size_t at = 0, step;
-
-	while (at < text.len) {
-		step = sequence_len((const unsigned char *)text.ptr + at, text.len - at);
-		if (step == 0)
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
 			return false;
-		at += step;
-	}
-	return true;
+	return utf8_is_valid(text);
 }
 
 int store_key(struct span path, size_t prefix_len, struct span *ret_key)
@@ -167,23 +135,11 @@ static void print_base32(uint64_t bits, unsigned len, char *out)
 	}
 }
 
-static int fill_random(void *to, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = getrandom(to, len, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
 int store_name_make(bool is_timed, uint64_t now_ms, char out[STORE_NAME_LEN])
 {
 	static uint64_t last_ms, last_high;
 	uint64_t bits[3];
-	int err = fill_random(bits, sizeof(bits));
+	int err = random_fill(bits, sizeof(bits));
 
 	if (err)
 		return err;

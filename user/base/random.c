@@ -2,6 +2,7 @@
 /* xoshiro256** (Blackman and Vigna, 2018); see random.h. */
 #include "base/random.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/random.h>
@@ -72,4 +73,18 @@ uint32_t random_below(uint32_t bound)
 {
 	BUG_ON(bound == 0);
 	return (uint32_t)((random_u64() >> 32) * bound >> 32);
+}
+
+int random_fill(void *to, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = getrandom((char *)to + done, len - done, 0);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
 }

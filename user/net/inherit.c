@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIRST_FD  3
 #define COUNT_MAX 1024u
 
 static uint64_t number_of(const char *name)
@@ -30,7 +29,11 @@ static int get_int(int fd, int name)
 static void look_at(struct inherited_sock *s)
 {
 	/* What a shell would pass on by mistake must not leak into what we start. */
-	fcntl(s->fd, F_SETFD, FD_CLOEXEC);
+	if (fcntl(s->fd, F_SETFD, FD_CLOEXEC) < 0) {
+		/* Told of and not there.  Whatever gets that number later is not ours to close. */
+		s->fd = -1;
+		return;
+	}
 	s->is_listening = get_int(s->fd, SO_TYPE) == SOCK_STREAM && get_int(s->fd, SO_ACCEPTCONN) == 1 &&
 			  sock_local_addr(s->fd, &s->addr) == 0 &&
 			  (s->addr.any.sa_family == AF_INET || s->addr.any.sa_family == AF_INET6);
@@ -51,7 +54,7 @@ int inherit_open(struct inherited *in)
 	if (!in->socks)
 		return -ENOMEM;
 	for (; in->count < count; in->count++) {
-		in->socks[in->count].fd = FIRST_FD + (int)in->count;
+		in->socks[in->count].fd = INHERIT_FIRST_FD + (int)in->count;
 		look_at(&in->socks[in->count]);
 	}
 	return 0;
@@ -96,7 +99,7 @@ int inherit_take(struct inherited *in, const union sock_addr *addr)
 		if (!s->is_listening || !is_same(&s->addr, addr))
 			continue;
 		s->is_taken = true;
-		return fcntl(s->fd, F_DUPFD_CLOEXEC, FIRST_FD);
+		return fcntl(s->fd, F_DUPFD_CLOEXEC, INHERIT_FIRST_FD);
 	}
 	return -1;
 }

@@ -8,8 +8,10 @@
 
 #include "net/sock.h"
 
+#define INHERIT_FIRST_FD 3
+
 struct inherited_sock {
-	int fd;			/* close-on-exec; owned */
+	int fd;			/* close-on-exec; owned; -1: none */
 	bool is_taken;
 	bool is_listening;	/* else addr is not known: a socket of another kind, or none at all */
 	union sock_addr addr;

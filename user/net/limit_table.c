@@ -3,11 +3,11 @@
 #include "net/limit_table.h"
 
 #include <sys/mman.h>
-#include <sys/random.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "base/err.h"
+#include "base/random.h"
 
 /* Each try that fails, another process has got on.  Who fails this often has hundreds of siblings at work at once. */
 #define TRIES 256u
@@ -28,21 +28,6 @@ size_t limit_table_room(unsigned client_count)
 	return (size_t)sets_for(client_count) * LIMIT_WAYS;
 }
 
-/* Whole or not at all, whatever signals come. */
-static int fill_random(void *to, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = getrandom((char *)to + done, len - done, 0);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 int limit_table_open(struct limit_table *t, unsigned client_count)
 {
 	uint32_t sets = sets_for(client_count);
@@ -59,9 +44,9 @@ int limit_table_open(struct limit_table *t, unsigned client_count)
 	t->counts = t->rates + sets;
 	t->set_mask = sets - 1;
 	t->size = size;
-	err = fill_random(t->header->secret, sizeof(t->header->secret));
+	err = random_fill(t->header->secret, sizeof(t->header->secret));
 	if (!err)
-		err = fill_random(&t->header->id, sizeof(t->header->id));
+		err = random_fill(&t->header->id, sizeof(t->header->id));
 	t->header->id |= 1;
 	if (err)
 		limit_table_close(t);
@@ -288,6 +273,21 @@ uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, 
 		wait = rate->interval;
 	}
 	return (wait * LIMIT_UNIT_NS + 999999) / 1000000;
+}
+
+void limit_table_refresh(struct limit_table *t, uint64_t now_ns)
+{
+	/* Past for a worker whose clock is behind, too. */
+	uint64_t past = (now_ns / LIMIT_UNIT_NS - LIMIT_SLACK) & LIMIT_VALUE_MASK;
+
+	for (size_t i = 0; t->header && i < ((size_t)t->set_mask + 1) * LIMIT_WAYS; i++) {
+		uint64_t *entry = &t->rates[i / LIMIT_WAYS].entries[i % LIMIT_WAYS];
+		uint64_t word = load(entry);
+
+		/* Where it fails a worker has just written a time of today. */
+		if (tag_of(word) && limit_debt(word, past, LIMIT_WINDOW_MAX) == 0)
+			swap(entry, word, word_of(tag_of(word), past));
+	}
 }
 
 /* Connections ------------------------------------------------------------------------------------------------- */

@@ -63,6 +63,12 @@ bool limit_client_of(const union sock_addr *addr, struct limit_client *ret_clien
 uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, struct limit_client client,
 			  uint64_t now_ns);
 
+/*
+ * Times long past become times just past: the counter wraps, and an older one would read as one to come.  To be called
+ * at least every 12 hours, by whoever likes and beside all others.
+ */
+void limit_table_refresh(struct limit_table *t, uint64_t now_ns);
+
 /* False for what no limit_table_add() of this table can have given. */
 bool limit_table_has(const struct limit_table *t, uint32_t entry);
 

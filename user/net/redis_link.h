@@ -21,7 +21,7 @@
 
 struct redis_link {
 	struct loop *loop;
-	/* The connection is made; nothing is known of the server yet. */
+	/* The connection is made; nothing is known of the server yet.  It may not be closed here: hiredis still uses it. */
 	void (*on_up)(struct redis_link *l);
 	/* It is gone, or was never made; every callback has been called.  `why` lasts for the call.  May not open it anew. */
 	void (*on_down)(struct redis_link *l, const char *why);

@@ -139,7 +139,7 @@ int sock_change_options(int fd, const struct sock_options *opt)
 		{ "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, opt->keepalive_s > 0, true, false },
 		{ "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, opt->keepalive_s, false, false },
 		{ "TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, opt->defer_accept_s, true, false },
-		{ "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, opt->fastopen, false, true },
+		{ "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, opt->fastopen, true, true },
 		{ "TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, opt->unsent, true, false },
 	};
 	const char *step;

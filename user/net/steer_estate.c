@@ -15,8 +15,6 @@
 
 int steer_describe(const struct steer *s, struct steer_estate *ret)
 {
-	uint64_t runs = s->past_runs;
-
 	if (s->address_count > STEER_ESTATE_MAX)
 		return -E2BIG;
 	*ret = (struct steer_estate){
@@ -29,7 +27,7 @@ int steer_describe(const struct steer *s, struct steer_estate *ret)
 		.pin_dir = s->pin_dir,
 		.pin_error = s->pin_error,
 		.why = s->why,
-		.past_runs = runs,
+		.past_runs = s->past_runs,
 		.address_count = s->address_count,
 	};
 	for (unsigned i = 0; i < s->slot_count; i++)
@@ -60,6 +58,10 @@ static void close_all(const struct steer_estate *e)
 
 		steer_close_address(&a);
 	}
+	if (e->verdicts_fd >= 0)
+		close(e->verdicts_fd);
+	if (e->pin_lock_fd >= 0)
+		close(e->pin_lock_fd);
 }
 
 static int fill(struct steer *s, const struct steer_estate *e)

@@ -14,7 +14,7 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-bool sock_addr_is_wildcard(const union sock_addr *a)
+static bool is_wildcard(const union sock_addr *a)
 {
 	if (a->any.sa_family == AF_INET)
 		return a->v4.sin_addr.s_addr == htonl(INADDR_ANY);
@@ -43,7 +43,7 @@ static int prepare(int fd, const union sock_addr *addr, const struct udp_sock_op
 		*ret_step = "IPV6_V6ONLY";
 		r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, opt->is_v6only);
 	}
-	if (!r && sock_addr_is_wildcard(addr)) {
+	if (!r && is_wildcard(addr)) {
 		*ret_step = is_v6 ? "IPV6_RECVPKTINFO" : "IP_PKTINFO";
 		r = is_v6 ? set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	}

@@ -29,6 +29,5 @@ int udp_sock_disconnect(int fd);
 int udp_sock_reconnect(int fd, const struct sockaddr *addr, socklen_t len);
 /* Throws away what it has received, pending errors too.  False: there is no end of it. */
 bool udp_sock_empty(int fd);
-bool sock_addr_is_wildcard(const union sock_addr *a);
 
 #endif

@@ -13,6 +13,7 @@
 /* Workers keep the drain limit themselves; one that does not is killed this much later. */
 #define KILL_AFTER_MS 1000u
 #define TICK_MS	      1000u
+#define LIMITS_TICKS  3600u /* an hour: limit_table_refresh() */
 
 /* Signals ----------------------------------------------------------------------------------------------------- */
 
@@ -256,8 +257,14 @@ static void on_tick(struct timer *t)
 	steer_retire(m->current->steer, m->loop.now_ns);
 	forward_strays(m->current);
 	watch_review(&m->watch);
-	list_for_each(node, &m->generations)
-		master_link_stores(container_of(node, struct generation, node));
+	m->tick_count++;
+	list_for_each(node, &m->generations) {
+		struct generation *g = container_of(node, struct generation, node);
+
+		master_link_stores(g);
+		if (m->tick_count % LIMITS_TICKS == 0)
+			limit_table_refresh(&g->limits, m->loop.now_ns);
+	}
 	loop_timer_start(&m->loop, &m->tick, TICK_MS);
 }
 

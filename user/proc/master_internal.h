@@ -55,6 +55,7 @@ struct master {
 	struct watch watch;
 	struct io signals;
 	struct timer tick;
+	unsigned tick_count;
 	struct timer kill_timer;
 	struct job sweep;		/* of generations without processes */
 };

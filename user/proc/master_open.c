@@ -70,7 +70,8 @@ static void tell_untaken(const struct inherited *in)
 			log_warn("the service manager passed a socket for '%s', which is no listen address here",
 				 sock_addr_print(&s->addr, text));
 		else if (!s->is_taken)
-			log_warn("descriptor %d from the service manager is no listening TCP socket", s->fd);
+			log_warn("descriptor %u from the service manager is no listening TCP socket",
+				 INHERIT_FIRST_FD + i);
 	}
 }
 
