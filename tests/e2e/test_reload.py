@@ -30,6 +30,7 @@ from harness import (
     main,
     need_bpffs,
     need_tool,
+    proc_stat,
     raise_descriptor_limit,
     request,
     server_sockets,
@@ -174,6 +175,44 @@ int signalfd(int fd, const sigset_t *mask, int flags)
 	return real(fd, mask, flags);
 }
 """
+
+
+# A worker, and nobody else, is pinned: it waits there for as long as the file exists.
+HOLD_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
+{
+	int (*real)(pid_t, size_t, const cpu_set_t *) = dlsym(RTLD_NEXT, "sched_setaffinity");
+	const char *file = getenv("HOLD_FILE");
+
+	while (file && access(file, F_OK) == 0)
+		usleep(10000);
+	return real(pid, size, set);
+}
+"""
+
+
+def make_holdable(server):
+    """Before it starts: its workers will wait at their start while the file is there whose path is returned."""
+    compiler = need_tool("cc")
+    if "san-" in SLUICE:
+        raise Skip("a preloaded library would come before the sanitizer's")
+    source, library, hold = (os.path.join(server.dir, name) for name in ("hold.c", "hold.so", "hold"))
+    with open(source, "w") as f:
+        f.write(HOLD_C)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    server.env.update(LD_PRELOAD=library, HOLD_FILE=hold)
+    return hold
+
+
+def children(pid):
+    others = [(int(name), proc_stat(int(name))) for name in os.listdir("/proc") if name.isdigit()]
+    return {other for other, stat in others if stat and int(stat[1]) == pid}
 
 
 def test_new_worker_that_cannot_start_leaves_the_old_ones():

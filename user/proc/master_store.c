@@ -94,13 +94,26 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	return storer_run(&opt);
 }
 
+/* Of several generations with a writer of that store the latest one's is shown: one that failed leaves that before it. */
+static void show_writer(const struct master *m, struct store_stats *stats)
+{
+	uint32_t pid = 0;
+
+	list_for_each(node, &m->generations) {
+		const struct generation *g = container_of(node, struct generation, node);
+
+		for (unsigned i = 0; i < g->storers.count; i++)
+			if (g->store_stats[i] == stats && g->storers.workers[i].is_ready)
+				pid = (uint32_t)g->storers.workers[i].pid;
+	}
+	stats->pid = pid;
+}
+
 static void on_ready(void *owner, unsigned slot, bool all_ready)
 {
 	struct generation *g = owner;
 
-	/* Of two generations the later one's is shown. */
-	if (g->state != GENERATION_LEAVING)
-		g->store_stats[slot]->pid = (uint32_t)g->storers.workers[slot].pid;
+	show_writer(g->master, g->store_stats[slot]);
 	if (g->storers.workers[slot].restarts)
 		log_info("store %s is written again", g->config->stores[slot].name);
 	master_link_stores(g);
@@ -109,11 +122,8 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
 {
 	const struct generation *g = owner;
-	struct store_stats *stats = g->store_stats[slot];
 
-	/* After a reload the one of the next generation stands there. */
-	if (stats->pid == (uint32_t)pid)
-		stats->pid = 0;
+	show_writer(g->master, g->store_stats[slot]);
 	if (will_restart_ms >= 0)
 		log_error("the writer of store %s (pid %d) %s; another starts in %ld ms", g->config->stores[slot].name,
 			  (int)pid, how, will_restart_ms);
