@@ -83,14 +83,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.sandbox = &g->sandbox,
 	};
 
-	master_abandon(g->master, g);
-	/* As the monitor: it has nothing to do with clients. */
-	generation_release(g, NULL, NULL);
-	bus_close(&g->master->bus);
-	if (g->log_fd >= 0)
-		close(g->log_fd);
-	g->log_fd = -1;
-	log_set_level(g->config->log.level);
+	master_abandon_clients(g->master, g);
 	return storer_run(&opt);
 }
 
@@ -129,20 +122,13 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 			  (int)pid, how, will_restart_ms);
 }
 
-static void on_empty(void *owner)
-{
-	struct generation *g = owner;
-
-	loop_again(&g->master->loop, &g->master->sweep);
-}
-
 static const struct supervisor_ops storer_ops = {
 	.on_start = on_start,
 	.on_started = on_started,
 	.run_child = run_child,
 	.on_ready = on_ready,
 	.on_gone = on_gone,
-	.on_empty = on_empty,
+	.on_empty = master_on_empty,
 };
 
 /* Reading goes on without them, and changes wait for a moment before they are refused. */

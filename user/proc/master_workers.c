@@ -37,6 +37,13 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 	g->stats[slot].restarts = g->workers.workers[slot].restarts;
 }
 
+static void drop_log(struct generation *g)
+{
+	if (g->log_fd >= 0)
+		close(g->log_fd);
+	g->log_fd = -1;
+}
+
 /* What another generation has is of no use here: descriptors above all, which would keep its sockets open. */
 static void abandon_generation(struct generation *g, const struct generation *mine)
 {
@@ -50,9 +57,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	if (g == mine)
 		return;
 	generation_release(g, mine, NULL);
-	if (g->log_fd >= 0)
-		close(g->log_fd);
-	g->log_fd = -1;
+	drop_log(g);
 	upstream_table_close(&g->upstreams);
 	sandbox_close(&g->sandbox);
 }
@@ -72,6 +77,15 @@ void master_abandon(struct master *m, struct generation *mine)
 		abandon_generation(container_of(node, struct generation, node), mine);
 	close(m->signals.fd);
 	close(m->loop.epfd);
+}
+
+void master_abandon_clients(struct master *m, struct generation *mine)
+{
+	master_abandon(m, mine);
+	generation_release(mine, NULL, NULL);
+	bus_close(&m->bus);
+	drop_log(mine);
+	log_set_level(mine->config->log.level);
 }
 
 static int run_child(void *owner, unsigned slot, int channel_fd)
@@ -226,7 +240,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 		log_error("worker %u (pid %d) %s; another starts in %ld ms", slot, (int)pid, how, will_restart_ms);
 }
 
-static void on_empty(void *owner)
+void master_on_empty(void *owner)
 {
 	struct generation *g = owner;
 
@@ -240,7 +254,7 @@ static const struct supervisor_ops supervisor_ops = {
 	.on_ready = on_ready,
 	.on_message = on_message,
 	.on_gone = on_gone,
-	.on_empty = on_empty,
+	.on_empty = master_on_empty,
 };
 
 int master_start_workers(struct generation *g)
