@@ -146,11 +146,8 @@ void upgrade_on_message(struct io *io, uint32_t events)
 	static char message[UPGRADE_MESSAGE_MAX];
 
 	while (io->fd >= 0) {
-		int fd;
-		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
+		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), NULL);
 
-		if (fd >= 0)
-			close(fd);
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {
