@@ -43,7 +43,9 @@ from test_reload import (
     FAIL_C,
     assert_counts,
     assert_verdicts,
+    children,
     control,
+    make_holdable,
     reload,
     set_key,
     settled,
@@ -456,6 +458,48 @@ def test_worker_that_cannot_start():
             os.chmod(fail, 0o644)
         refused(s, "Too many open files")
         os.unlink(fail)
+        upgrade(s)
+        assert kept.request("/hello").status == 200
+
+
+def waits_in_its_sandbox(pid):
+    with open("/proc/%d/status" % pid) as f:
+        text = f.read()
+    return "State:\tS" in text and "Seccomp:\t2" in text
+
+
+def test_go_that_comes_too_late():
+    """A new worker dies between 'ready' and 'go': there is nothing left to go on with, and nobody tries."""
+    s = Upgraded(workers=2)
+    hold = make_holdable(s)
+    with s, Client(s) as kept:
+        assert kept.request("/hello").status == 200
+        if not waits_in_its_sandbox(s.workers()[0]["pid"]):
+            raise Skip("without a sandbox nobody sees from outside that a worker is ready")
+        first = master(s)
+        with open(hold, "w"):
+            pass
+        asking = subprocess.Popen([SLUICE, "upgrade", "--control", s.control], stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: "starts as pid" in s.stderr(), "it starts")
+        pid = int(re.findall(r"starts as pid (\d+)", s.stderr())[-1])
+        wait_for(lambda: len(children(pid)) == 2, "it has all descriptors, and workers")
+        workers = sorted(children(pid))
+        os.kill(first, signal.SIGSTOP)
+        os.unlink(hold)
+        wait_for(lambda: all(waits_in_its_sandbox(w) for w in workers), "they are ready")
+        # One that does not move keeps its master for a second more.
+        os.kill(workers[0], signal.SIGSTOP)
+        os.kill(workers[1], signal.SIGKILL)
+        wait_for(lambda: "cannot take over: a new worker" in s.stderr(), "it gives up")
+        os.kill(first, signal.SIGCONT)
+        said = asking.communicate(timeout=PATIENCE)[1]
+        assert asking.returncode == 1 and "a new worker" in said, said
+        wait_for(lambda: not is_alive(pid) and not is_alive(workers[0]), "nothing of it is left")
+        said = s.stderr()
+        assert "taken back" in said, "the word was given"
+        assert "1 workers of generation 2 did not end in time" in said, "it has lived on to the end of its workers"
+        assert master(s) == first and kept.request("/hello").status == 200
+        assert_counts(s, 1)
         upgrade(s)
         assert kept.request("/hello").status == 200
 
