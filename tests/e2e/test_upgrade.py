@@ -54,6 +54,7 @@ from test_reload import (
     write_config,
 )
 from test_systemd import Manager, activated, address_of, listening
+from websocket import WebSocket, frame
 
 IS_SANITIZED = "san-" in SLUICE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -696,6 +697,24 @@ def test_old_master_that_is_killed():
             s.assert_gone(s.proc.pid)
             s.__class__ = Server
             s.stop = s.abandon
+
+
+def test_what_a_killed_master_had_open_is_not_counted_on():
+    with Upgraded(routes={"/": {"websocket": "echo"}}, workers=1) as s, WebSocket(s.address()) as kept:
+        kept.send(frame(1, b"one"))
+        assert kept.read()[-1] == b"one"
+        upgrade(s)
+        assert s.status()["totals"]["websocket"]["connections"] == 1
+        s.proc.kill()
+        s.proc.wait()
+        wait_for(lambda: not s.status()["draining"], "its generation is gone")
+        assert s.status()["totals"]["websocket"]["connections"] == 0
+        assert s.status()["totals"]["websocket"]["opened"] == 1
+        wait_for(lambda: len(session_pids(s.proc.pid)) == 2, "so are its workers")
+        assert control(s, "stop").returncode == 0
+        s.assert_gone(s.proc.pid)
+        s.__class__ = Server
+        s.stop = s.abandon
 
 
 def test_requests_at_any_point_of_their_head():

@@ -6,15 +6,6 @@
 #include "proc/master_internal.h"
 #include "proc/worker.h"
 
-/* What a worker has at the moment.  It stands among counters, which are added up after its end. */
-static void forget_gauges(struct stats_block *b)
-{
-	b->connections = 0;
-	b->udp_sessions = 0;
-	b->websocket.connections = 0;
-	b->redis.connections = b->redis.channels = b->redis.subscribers = 0;
-}
-
 static void on_start(void *owner, unsigned slot)
 {
 	struct generation *g = owner;
@@ -24,7 +15,7 @@ static void on_start(void *owner, unsigned slot)
 		steer_slot_up(g->steer, slot, generation_cpu_of(g, slot), 0);
 	g->stats[slot].state = WORKER_STARTING;
 	g->stats[slot].generation = g->number;
-	forget_gauges(&g->stats[slot]);
+	stats_forget_gauges(&g->stats[slot]);
 }
 
 static void on_started(void *owner, unsigned slot, pid_t pid)
@@ -222,7 +213,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
-	forget_gauges(&g->stats[slot]);
+	stats_forget_gauges(&g->stats[slot]);
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)
