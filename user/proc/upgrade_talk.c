@@ -87,10 +87,11 @@ static void end(struct upgrade *u)
 
 static void finish(struct upgrade *u, const char *text, size_t len)
 {
-	json_t *report = json_loadb(text, len, 0, NULL);
+	json_t *report;
 
 	if (u->state != UPGRADE_LEAVING)
 		return;
+	report = json_loadb(text, len, 0, NULL);
 	json_object_set_new(report, "binary", json_text(u->wanted_binary ? u->wanted_binary : u->binary));
 	upgrade_answer(u, json_pack("{s:b, s:o}", "ok", 1, "upgrade", report));
 	log_info("pid %d serves; this one ends with its last worker", (int)u->pid);
