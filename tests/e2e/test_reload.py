@@ -197,16 +197,22 @@ int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 """
 
 
-def make_holdable(server):
-    """Before it starts: its workers will wait at their start while the file is there whose path is returned."""
+def preload(server, text, **env):
+    """Before it starts: a library of this text is there in all of its processes."""
     compiler = need_tool("cc")
     if "san-" in SLUICE:
         raise Skip("a preloaded library would come before the sanitizer's")
-    source, library, hold = (os.path.join(server.dir, name) for name in ("hold.c", "hold.so", "hold"))
+    source, library = os.path.join(server.dir, "preloaded.c"), os.path.join(server.dir, "preloaded.so")
     with open(source, "w") as f:
-        f.write(HOLD_C)
+        f.write(text)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    server.env.update(LD_PRELOAD=library, HOLD_FILE=hold)
+    server.env.update(LD_PRELOAD=library, **env)
+
+
+def make_holdable(server):
+    """Before it starts: its workers will wait at their start while the file is there whose path is returned."""
+    hold = os.path.join(server.dir, "hold")
+    preload(server, HOLD_C, HOLD_FILE=hold)
     return hold
 
 

@@ -46,6 +46,7 @@ from test_reload import (
     children,
     control,
     make_holdable,
+    preload,
     reload,
     set_key,
     settled,
@@ -503,6 +504,42 @@ def test_go_that_comes_too_late():
         assert_counts(s, 1)
         upgrade(s)
         assert kept.request("/hello").status == 200
+
+
+# The new master takes the slots, and its order to the old one (struct upgrade_leave) is late.
+LATE_ORDER_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	ssize_t (*real)(int, const struct msghdr *, int) = dlsym(RTLD_NEXT, "sendmsg");
+
+	if (m->msg_iov[0].iov_len == 518 && *(const char *)m->msg_iov[0].iov_base == 'H')
+		usleep(100000);
+	return real(fd, m, flags);
+}
+"""
+
+
+def test_workers_that_see_the_change_before_their_master():
+    """One under load stops by itself as soon as the slot is another's; its word must not get lost on the way."""
+    s = Upgraded(workers=1)
+    preload(s, LATE_ORDER_C)
+    with s, Client(s) as kept, Client(s) as half:
+        # Its end would say it too: this keeps it.
+        half.send("GET /hello HTTP/1.1\r\n")
+        s.wait_live(2)
+        asking = subprocess.Popen([SLUICE, "upgrade", "--json", "--control", s.control], stdout=subprocess.PIPE)
+        while asking.poll() is None:
+            assert kept.request("/hello").status == 200
+        report = json.loads(asking.communicate()[0])
+        assert asking.returncode == 0 and report["took_ms"] >= 100, report
+        assert "do not move" not in s.stderr(), s.stderr()
+        half.send("Host: test\r\n\r\n")
+        assert half.read_response().status == 200
 
 
 def stop_in_its_start(s, first, pid):
