@@ -156,6 +156,22 @@ def test_what_cannot_be_put_to_work_changes_nothing():
         s.assert_no_worker_died()
 
 
+def preload(server, text, **env):
+    """Before it starts: a library of this text is there in all of its processes."""
+    try:
+        compiler = need_tool("cc")
+        if "san-" in SLUICE:
+            raise Skip("a preloaded library would come before the sanitizer's")
+    except Skip:
+        server.abandon()
+        raise
+    source, library = os.path.join(server.dir, "preloaded.c"), os.path.join(server.dir, "preloaded.so")
+    with open(source, "w") as f:
+        f.write(text)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    server.env.update(LD_PRELOAD=library, **env)
+
+
 FAIL_C = """
 #include <dlfcn.h>
 #include <errno.h>
@@ -197,18 +213,6 @@ int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 """
 
 
-def preload(server, text, **env):
-    """Before it starts: a library of this text is there in all of its processes."""
-    compiler = need_tool("cc")
-    if "san-" in SLUICE:
-        raise Skip("a preloaded library would come before the sanitizer's")
-    source, library = os.path.join(server.dir, "preloaded.c"), os.path.join(server.dir, "preloaded.so")
-    with open(source, "w") as f:
-        f.write(text)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    server.env.update(LD_PRELOAD=library, **env)
-
-
 def make_holdable(server):
     """Before it starts: its workers will wait at their start while the file is there whose path is returned."""
     hold = os.path.join(server.dir, "hold")
@@ -222,16 +226,9 @@ def children(pid):
 
 
 def test_new_worker_that_cannot_start_leaves_the_old_ones():
-    compiler = need_tool("cc")
-    if "san-" in SLUICE:
-        raise Skip("a preloaded library would come before the sanitizer's")
     s = Server()
-    source, library = os.path.join(s.dir, "fail.c"), os.path.join(s.dir, "fail.so")
-    with open(source, "w") as f:
-        f.write(FAIL_C)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     fail = os.path.join(s.dir, "fail")
-    s.env.update(LD_PRELOAD=library, FAIL_FILE=fail)
+    preload(s, FAIL_C, FAIL_FILE=fail)
     with s, Client(s) as c:
         assert c.request("/hello").status == 200
         set_key(s, "workers", 4)

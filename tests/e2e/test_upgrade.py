@@ -32,7 +32,6 @@ from harness import (
     main,
     need_bpffs,
     need_root,
-    need_tool,
     raise_descriptor_limit,
     request,
     session_pids,
@@ -444,16 +443,10 @@ def test_configuration_that_fails():
 
 
 def test_worker_that_cannot_start():
-    compiler = need_tool("cc")
-    if IS_SANITIZED:
-        raise Skip("a preloaded library would come before the sanitizer's")
     s = Upgraded(workers=2)
-    source, library, fail = (os.path.join(s.dir, name) for name in ("fail.c", "fail.so", "fail"))
-    with open(source, "w") as f:
-        f.write(FAIL_C)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    fail = os.path.join(s.dir, "fail")
     # Not of the master, which needs it too: where nobody but root may look the workers do not see it.
-    s.env.update(LD_PRELOAD=library, FAIL_FILE=fail)
+    preload(s, FAIL_C, FAIL_FILE=fail)
     with s, Client(s) as kept:
         assert kept.request("/hello").status == 200
         with open(fail, "w"):
