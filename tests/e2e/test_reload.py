@@ -161,6 +161,22 @@ def test_what_cannot_be_put_to_work_changes_nothing():
         s.assert_no_worker_died()
 
 
+def preload(server, text, **env):
+    """Before it starts: a library of this text is there in all of its processes."""
+    try:
+        compiler = need_tool("cc")
+        if "san-" in SLUICE:
+            raise Skip("a preloaded library would come before the sanitizer's")
+    except Skip:
+        server.abandon()
+        raise
+    source, library = os.path.join(server.dir, "preloaded.c"), os.path.join(server.dir, "preloaded.so")
+    with open(source, "w") as f:
+        f.write(text)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    server.env.update(LD_PRELOAD=library, **env)
+
+
 FAIL_C = """
 #include <dlfcn.h>
 #include <errno.h>
@@ -182,17 +198,42 @@ int signalfd(int fd, const sigset_t *mask, int flags)
 """
 
 
+# A worker, and nobody else, is pinned: it waits there for as long as the file exists.
+HOLD_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
+{
+	int (*real)(pid_t, size_t, const cpu_set_t *) = dlsym(RTLD_NEXT, "sched_setaffinity");
+	const char *file = getenv("HOLD_FILE");
+
+	while (file && access(file, F_OK) == 0)
+		usleep(10000);
+	return real(pid, size, set);
+}
+"""
+
+
+def make_holdable(server):
+    """Before it starts: its workers will wait at their start while the file is there whose path is returned."""
+    hold = os.path.join(server.dir, "hold")
+    preload(server, HOLD_C, HOLD_FILE=hold)
+    return hold
+
+
+def children(pid):
+    others = [(int(name), proc_stat(int(name))) for name in os.listdir("/proc") if name.isdigit()]
+    return {other for other, stat in others if stat and int(stat[1]) == pid}
+
+
 def test_new_worker_that_cannot_start_leaves_the_old_ones():
-    compiler = need_tool("cc")
-    if IS_SANITIZED:
-        raise Skip("a preloaded library would come before the sanitizer's")
     s = Server()
-    source, library = os.path.join(s.dir, "fail.c"), os.path.join(s.dir, "fail.so")
-    with open(source, "w") as f:
-        f.write(FAIL_C)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     fail = os.path.join(s.dir, "fail")
-    s.env.update(LD_PRELOAD=library, FAIL_FILE=fail)
+    preload(s, FAIL_C, FAIL_FILE=fail)
     with s, Client(s) as c:
         assert c.request("/hello").status == 200
         set_key(s, "workers", 4)

@@ -16,9 +16,11 @@ import tempfile
 import time
 
 import linear
-from harness import PATIENCE, SLUICE, TOP, Client, Server, Skip, main, need_root, need_tool, text_of, wait_for
+from harness import (PATIENCE, SLUICE, TOP, Client, Server, Skip, is_alive, main, need_root, need_tool, text_of,
+                     wait_for)
 from linear import UNKNOWN, Op
 from store_load import Connection, Gone, Recorder
+from test_reload import children, make_holdable
 from test_sandbox import need_strict
 from test_upgrade import Upgraded
 
@@ -446,6 +448,27 @@ def test_it_works_in_a_strict_sandbox():
         with open("/proc/%d/status" % row["pid"]) as f:
             assert re.search(r"^Seccomp:\t2$", f.read(), re.M) and row["sandboxed"] is True and row["restarts"] == 0
         assert "sandbox" not in s.stderr(), s.stderr()
+
+
+def test_a_reload_that_fails_leaves_the_writer():
+    """The writer of the generation that fails was shown for a moment; the one that goes on writing is not forgotten."""
+    s = server()
+    hold = make_holdable(s)
+    with s, Client(s) as c:
+        first = wait_for(lambda: stats(s)["pid"], "a writer")
+        before = children(s.proc.pid)
+        with open(hold, "w"):
+            pass
+        asking = subprocess.Popen([SLUICE, "reload", "--control", s.control], stderr=subprocess.PIPE, text=True)
+        second = wait_for(lambda: ({stats(s)["pid"]} - {0, first} or {0}).pop(), "another writer is ready")
+        os.kill((children(s.proc.pid) - before - {second}).pop(), signal.SIGKILL)
+        os.unlink(hold)
+        said = asking.communicate(timeout=PATIENCE)[1]
+        assert asking.returncode == 1 and "killed by signal 9" in said, said
+        wait_for(lambda: not is_alive(second), "the writer of what failed ends")
+        wait_for(lambda: stats(s)["pid"] == first, "the first is shown again")
+        assert "NO WRITER" not in s.cli("status").stdout
+        assert put(c, "/a").status == 201 and stats(s)["restarts"] == 0
 
 
 @quick

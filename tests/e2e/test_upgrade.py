@@ -33,7 +33,6 @@ from harness import (
     main,
     need_bpffs,
     need_root,
-    need_tool,
     raise_descriptor_limit,
     request,
     session_pids,
@@ -44,7 +43,10 @@ from test_reload import (
     FAIL_C,
     assert_counts,
     assert_verdicts,
+    children,
     control,
+    make_holdable,
+    preload,
     reload,
     set_key,
     settled,
@@ -53,6 +55,7 @@ from test_reload import (
     write_config,
 )
 from test_systemd import Manager, activated, address_of, listening
+from websocket import WebSocket, frame
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PIDFD_GETFD = 438
@@ -440,16 +443,10 @@ def test_configuration_that_fails():
 
 
 def test_worker_that_cannot_start():
-    compiler = need_tool("cc")
-    if IS_SANITIZED:
-        raise Skip("a preloaded library would come before the sanitizer's")
     s = Upgraded(workers=2)
-    source, library, fail = (os.path.join(s.dir, name) for name in ("fail.c", "fail.so", "fail"))
-    with open(source, "w") as f:
-        f.write(FAIL_C)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    fail = os.path.join(s.dir, "fail")
     # Not of the master, which needs it too: where nobody but root may look the workers do not see it.
-    s.env.update(LD_PRELOAD=library, FAIL_FILE=fail)
+    preload(s, FAIL_C, FAIL_FILE=fail)
     with s, Client(s) as kept:
         assert kept.request("/hello").status == 200
         with open(fail, "w"):
@@ -458,6 +455,84 @@ def test_worker_that_cannot_start():
         os.unlink(fail)
         upgrade(s)
         assert kept.request("/hello").status == 200
+
+
+def waits_in_its_sandbox(pid):
+    with open("/proc/%d/status" % pid) as f:
+        text = f.read()
+    return "State:\tS" in text and "Seccomp:\t2" in text
+
+
+def test_go_that_comes_too_late():
+    """A new worker dies between 'ready' and 'go': there is nothing left to go on with, and nobody tries."""
+    s = Upgraded(workers=2)
+    hold = make_holdable(s)
+    with s, Client(s) as kept:
+        assert kept.request("/hello").status == 200
+        if not waits_in_its_sandbox(s.workers()[0]["pid"]):
+            raise Skip("without a sandbox nobody sees from outside that a worker is ready")
+        first = master(s)
+        with open(hold, "w"):
+            pass
+        asking = subprocess.Popen([SLUICE, "upgrade", "--control", s.control], stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: "starts as pid" in s.stderr(), "it starts")
+        pid = int(re.findall(r"starts as pid (\d+)", s.stderr())[-1])
+        wait_for(lambda: len(children(pid)) == 2, "it has all descriptors, and workers")
+        workers = sorted(children(pid))
+        os.kill(first, signal.SIGSTOP)
+        os.unlink(hold)
+        wait_for(lambda: all(waits_in_its_sandbox(w) for w in workers), "they are ready")
+        # One that does not move keeps its master for a second more.
+        os.kill(workers[0], signal.SIGSTOP)
+        os.kill(workers[1], signal.SIGKILL)
+        wait_for(lambda: "cannot take over: a new worker" in s.stderr(), "it gives up")
+        os.kill(first, signal.SIGCONT)
+        said = asking.communicate(timeout=PATIENCE)[1]
+        assert asking.returncode == 1 and "a new worker" in said, said
+        wait_for(lambda: not is_alive(pid) and not is_alive(workers[0]), "nothing of it is left")
+        said = s.stderr()
+        assert "taken back" in said, "the word was given"
+        assert "1 workers of generation 2 did not end in time" in said, "it has lived on to the end of its workers"
+        assert master(s) == first and kept.request("/hello").status == 200
+        assert_counts(s, 1)
+        upgrade(s)
+        assert kept.request("/hello").status == 200
+
+
+# The new master takes the slots, and its order to the old one (struct upgrade_leave) is late.
+LATE_ORDER_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	ssize_t (*real)(int, const struct msghdr *, int) = dlsym(RTLD_NEXT, "sendmsg");
+
+	if (m->msg_iov[0].iov_len == 518 && *(const char *)m->msg_iov[0].iov_base == 'H')
+		usleep(100000);
+	return real(fd, m, flags);
+}
+"""
+
+
+def test_workers_that_see_the_change_before_their_master():
+    """One under load stops by itself as soon as the slot is another's; its word must not get lost on the way."""
+    s = Upgraded(workers=1)
+    preload(s, LATE_ORDER_C)
+    with s, Client(s) as kept, Client(s) as half:
+        # Its end would say it too: this keeps it.
+        half.send("GET /hello HTTP/1.1\r\n")
+        s.wait_live(2)
+        asking = subprocess.Popen([SLUICE, "upgrade", "--json", "--control", s.control], stdout=subprocess.PIPE)
+        while asking.poll() is None:
+            assert kept.request("/hello").status == 200
+        report = json.loads(asking.communicate()[0])
+        assert asking.returncode == 0 and report["took_ms"] >= 100, report
+        assert "do not move" not in s.stderr(), s.stderr()
+        half.send("Host: test\r\n\r\n")
+        assert half.read_response().status == 200
 
 
 def stop_in_its_start(s, first, pid):
@@ -652,6 +727,24 @@ def test_old_master_that_is_killed():
             s.assert_gone(s.proc.pid)
             s.__class__ = Server
             s.stop = s.abandon
+
+
+def test_what_a_killed_master_had_open_is_not_counted_on():
+    with Upgraded(routes={"/": {"websocket": "echo"}}, workers=1) as s, WebSocket(s.address()) as kept:
+        kept.send(frame(1, b"one"))
+        assert kept.read()[-1] == b"one"
+        upgrade(s)
+        assert s.status()["totals"]["websocket"]["connections"] == 1
+        s.proc.kill()
+        s.proc.wait()
+        wait_for(lambda: not s.status()["draining"], "its generation is gone")
+        assert s.status()["totals"]["websocket"]["connections"] == 0
+        assert s.status()["totals"]["websocket"]["opened"] == 1
+        wait_for(lambda: len(session_pids(s.proc.pid)) == 2, "so are its workers")
+        assert control(s, "stop").returncode == 0
+        s.assert_gone(s.proc.pid)
+        s.__class__ = Server
+        s.stop = s.abandon
 
 
 def test_requests_at_any_point_of_their_head():

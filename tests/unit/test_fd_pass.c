@@ -51,6 +51,25 @@ static void fd_pass__carries_bytes_and_a_descriptor(void **state)
 	close(pipe_fds[1]);
 }
 
+static void fd_pass__closes_a_descriptor_that_nobody_expects(void **state)
+{
+	int pipe_fds[2];
+	char text[8];
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(fd_pass_send(pair[0], "M", 1, pipe_fds[1]), 1);
+	assert_int_equal(fd_pass_send(pair[0], "N", 1, -1), 1);
+	close(pipe_fds[1]);
+	assert_int_equal(fd_pass_receive(pair[1], text, sizeof(text), NULL), 1);
+	assert_int_equal(text[0], 'M');
+	/* Of the end to write to there is no copy left: its end is read. */
+	assert_int_equal(fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(read(pipe_fds[0], text, 1), 0);
+	assert_int_equal(fd_pass_receive(pair[1], text, sizeof(text), NULL), 1);
+	assert_int_equal(text[0], 'N');
+	close(pipe_fds[0]);
+}
+
 static void fd_pass__sees_the_end_and_raises_no_signal(void **state)
 {
 	char byte;
@@ -173,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(fd_pass__carries_bytes_and_a_descriptor),
+		TEST(fd_pass__closes_a_descriptor_that_nobody_expects),
 		TEST(fd_pass__sees_the_end_and_raises_no_signal),
 		TEST(fd_pass__delivers_the_byte_when_descriptors_are_short),
 		TEST(fd_pass__carries_several_descriptors),

@@ -111,9 +111,14 @@ ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd)
 {
 	unsigned count;
 	bool is_cut;
-	ssize_t n = receive(sock, data, len, ret_fd, 1, &count, &is_cut);
+	int fd;
+	ssize_t n = receive(sock, data, len, &fd, 1, &count, &is_cut);
 
 	if (n < 0 || count == 0)
-		*ret_fd = -1;
+		fd = -1;
+	if (ret_fd)
+		*ret_fd = fd;
+	else if (fd >= 0)
+		close(fd);
 	return n;
 }

@@ -14,7 +14,7 @@ int fd_pass_stream_pair(int ret_fds[2]);
 ssize_t fd_pass_send(int sock, const void *data, size_t len, int fd);
 /*
  * *ret_fd: the caller's from now on, close-on-exec, or -1: none was sent, or there was no room for it (EMFILE) and it is
- * lost.  Bytes, 0 at the end, or -errno.
+ * lost.  `ret_fd` NULL: none is expected, and one that comes all the same is closed.  Bytes, 0 at the end, or -errno.
  */
 ssize_t fd_pass_receive(int sock, void *data, size_t len, int *ret_fd);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "ctl_proto.h"
 #include "proc/cli_internal.h"
 
 void cli_actions_print(const struct cli_action *actions, size_t count, FILE *out)
@@ -59,7 +60,7 @@ int cli_actions_run(struct cli *cli, const struct cli_action *actions, size_t co
 	question = action->ask(cli);
 	if (!question)
 		return CLI_USAGE;
-	status = cli_exchange(cli, question, &answer);
+	status = cli_exchange(cli, question, CTL_TIMEOUT_MS, &answer);
 	if (status == CLI_OK)
 		status = action->print(cli, answer);
 	json_decref(question);

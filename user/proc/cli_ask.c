@@ -25,19 +25,22 @@ static int ask(struct cli *cli, const char *command, json_t **ret_answer)
 	return status;
 }
 
-int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer)
+int cli_exchange(struct cli *cli, const json_t *question, uint64_t limit_ms, json_t **ret_answer)
 {
+	uint64_t reach_ms = limit_ms < CTL_TIMEOUT_MS ? limit_ms : CTL_TIMEOUT_MS;
 	struct ctl_client client;
 	char path[PATH_MAX];
 	int status = cli_control_find(cli, path), err;
 
 	if (status != CLI_OK)
 		return status;
-	err = ctl_client_open(&client, path, CTL_TIMEOUT_MS);
+	err = ctl_client_open(&client, path, reach_ms);
 	if (!err)
-		err = ctl_client_send(&client, question, CTL_TIMEOUT_MS);
+		err = ctl_client_send(&client, question, reach_ms);
 	if (!err)
-		err = ctl_client_receive(&client, ret_answer, CTL_TIMEOUT_MS);
+		err = ctl_client_receive(&client, ret_answer, limit_ms);
+	if (err && client.details)
+		fputs(client.details, cli->env->err);
 	if (err)
 		status = cli_fail(cli, "%s", client.error);
 	ctl_client_close(&client);

@@ -97,10 +97,10 @@ int cli_do_reopen(struct cli *cli);
 /* The file named by -c, or the default one.  NULL with all its faults printed. */
 struct config *cli_config_load(struct cli *cli);
 /*
- * Asks the server that is meant; the question stays the caller's, *ret_answer becomes it.  CLI_OK, or CLI_FAILURE with
- * the fault printed.
+ * Asks the server that is meant, which has `limit_ms` to answer; the question stays the caller's, *ret_answer becomes it.
+ * CLI_OK, or CLI_FAILURE with the fault printed.
  */
-int cli_exchange(struct cli *cli, const json_t *question, json_t **ret_answer);
+int cli_exchange(struct cli *cli, const json_t *question, uint64_t limit_ms, json_t **ret_answer);
 
 /* cli_action.c */
 struct cli_action {

@@ -5,7 +5,6 @@
 
 #include "base/err.h"
 #include "proc/cli_internal.h"
-#include "proc/ctl_client.h"
 
 /* Workers get ten seconds to start, others may be waiting for a reload of their own. */
 #define RELOAD_WAIT_MS 60000
@@ -72,25 +71,17 @@ static void print_report(FILE *out, const json_t *report)
 
 int cli_do_reload(struct cli *cli)
 {
-	uint64_t timeout_ms = cli->timeout_ms ? cli->timeout_ms : RELOAD_WAIT_MS;
-	struct ctl_client client;
-	json_t *answer = NULL;
-	char path[PATH_MAX];
-	int status = cli_control_find(cli, path);
+	json_t *question = json_pack("{s:s}", "command", "reload"), *answer = NULL, *report;
+	int status = cli_exchange(cli, question, cli->timeout_ms ? cli->timeout_ms : RELOAD_WAIT_MS, &answer);
 
-	if (status != CLI_OK)
-		return status;
-	if (ctl_client_ask(&client, path, "reload", &answer, timeout_ms) < 0) {
-		if (client.details)
-			fputs(client.details, cli->env->err);
-		status = cli_fail(cli, "%s", client.error);
-	} else if (cli->given & OPTION_JSON) {
-		json_dumpf(json_object_get(answer, "reload"), cli->env->out, JSON_INDENT(2));
+	report = json_object_get(answer, "reload");
+	if (status == CLI_OK && (cli->given & OPTION_JSON)) {
+		json_dumpf(report, cli->env->out, JSON_INDENT(2));
 		fputc('\n', cli->env->out);
-	} else {
-		print_report(cli->env->out, json_object_get(answer, "reload"));
+	} else if (status == CLI_OK) {
+		print_report(cli->env->out, report);
 	}
+	json_decref(question);
 	json_decref(answer);
-	ctl_client_close(&client);
 	return status;
 }

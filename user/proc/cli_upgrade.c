@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 #include "proc/cli_internal.h"
-#include "proc/ctl_client.h"
 
 /* For the new program to be ready, unless --timeout says otherwise. */
 #define READY_WAIT_MS 30000u
@@ -50,44 +49,23 @@ static void print_report(FILE *out, const json_t *report)
 	cli_print_changes(out, report);
 }
 
-static int exchange(struct cli *cli, const json_t *question, const char *path, uint64_t limit_ms)
-{
-	struct ctl_client client;
-	json_t *answer = NULL;
-	int status = CLI_OK, err = ctl_client_open(&client, path, CTL_TIMEOUT_MS);
-
-	if (!err)
-		err = ctl_client_send(&client, question, CTL_TIMEOUT_MS);
-	if (!err)
-		err = ctl_client_receive(&client, &answer, limit_ms);
-	if (err) {
-		if (client.details)
-			fputs(client.details, cli->env->err);
-		status = cli_fail(cli, "%s", client.error);
-	} else if (cli->given & OPTION_JSON) {
-		json_dumpf(json_object_get(answer, "upgrade"), cli->env->out, JSON_INDENT(2));
-		fputc('\n', cli->env->out);
-	} else {
-		print_report(cli->env->out, json_object_get(answer, "upgrade"));
-	}
-	json_decref(answer);
-	ctl_client_close(&client);
-	return status;
-}
-
 int cli_do_upgrade(struct cli *cli)
 {
 	uint64_t ready_ms = cli->timeout_ms ? cli->timeout_ms : READY_WAIT_MS;
-	char path[PATH_MAX];
-	json_t *question;
-	int status = cli_control_find(cli, path);
+	json_t *question = make_question(cli, ready_ms), *answer = NULL, *report;
+	int status;
 
-	if (status != CLI_OK)
-		return status;
-	question = make_question(cli, ready_ms);
 	if (!question)
 		return CLI_FAILURE;
-	status = exchange(cli, question, path, ready_ms + EXTRA_WAIT_MS);
+	status = cli_exchange(cli, question, ready_ms + EXTRA_WAIT_MS, &answer);
+	report = json_object_get(answer, "upgrade");
+	if (status == CLI_OK && (cli->given & OPTION_JSON)) {
+		json_dumpf(report, cli->env->out, JSON_INDENT(2));
+		fputc('\n', cli->env->out);
+	} else if (status == CLI_OK) {
+		print_report(cli->env->out, report);
+	}
 	json_decref(question);
+	json_decref(answer);
 	return status;
 }

@@ -3,6 +3,7 @@
 #ifndef SLUICE_PROC_CONFIG_BUILD_PART_H
 #define SLUICE_PROC_CONFIG_BUILD_PART_H
 
+#include "base/suggest.h"
 #include "proc/config_confuse.h"
 #include "proc/config_schema.h"
 
@@ -23,6 +24,9 @@ void build_address(struct config_faults *f, const struct config_place *place, co
 /* config_udp.c: every listen_udp; and what must fit together there.  0 or -ENOMEM. */
 int build_udp_listens(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_udp(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* config_check.c: `key` names a section that is not there; `example`: what is expected where nothing is near. */
+void build_report_unknown(struct config_faults *f, unsigned line, const char *key, const char *kind, const char *name,
+			  const struct suggest *near, const char *example);
 /* config_check_proxy.c: `name` is no upstream, in the value of `key`; NULL, or told. */
 void build_check_upstream(struct config_faults *f, const struct config *c, const struct config_setting *setting,
 			  const char *key, const char *name);

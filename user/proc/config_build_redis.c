@@ -147,9 +147,8 @@ static void report_unknown(struct config_faults *f, const struct config *c, cons
 	suggest_init(&near, setting->text);
 	for (unsigned i = 0; i < c->redis_count; i++)
 		suggest_offer(&near, c->redis[i].name);
-	config_fault_value(f, setting->line, "redis", setting->text, "redis: there is no redis '%.100s'%s%.100s%s",
-			   setting->text, near.best ? "; did you mean '" : "; expected a section such as redis \"cache\" { }",
-			   near.best ? near.best : "", near.best ? "'?" : "");
+	build_report_unknown(f, setting->line, "redis", "redis", setting->text, &near,
+			     "a section such as redis \"cache\" { }");
 }
 
 static void check_route(struct config_faults *f, cfg_t *section, const struct config_route *route,

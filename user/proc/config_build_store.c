@@ -97,19 +97,12 @@ static bool has_store(const struct config *c, const char *name, struct suggest *
 
 static void check_name(struct config_faults *f, const struct config *c, const struct config_setting *setting)
 {
-	char hint[CONFIG_HINT_TEXT];
 	struct suggest near;
 
 	suggest_init(&near, setting->text);
-	if (has_store(c, setting->text, &near))
-		return;
-	if (near.best)
-		snprintf(hint, sizeof(hint), "; did you mean '%.100s'?", near.best);
-	else
-		snprintf(hint, sizeof(hint),
-			 "; expected one such as store \"notes\" { path = \"/var/lib/sluice/notes\" }");
-	config_fault_value(f, setting->line, "store", setting->text, "store: there is no store '%.100s'%s", setting->text,
-			   hint);
+	if (!has_store(c, setting->text, &near))
+		build_report_unknown(f, setting->line, "store", "store", setting->text, &near,
+				     "one such as store \"notes\" { path = \"/var/lib/sluice/notes\" }");
 }
 
 static void check_route(struct config_faults *f, cfg_t *section, const struct config *c, const struct config_route *route,

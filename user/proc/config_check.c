@@ -154,6 +154,18 @@ static void check_steering(struct config_faults *f, cfg_t *cfg, const struct con
 				   "steering cannot be required and not enabled");
 }
 
+void build_report_unknown(struct config_faults *f, unsigned line, const char *key, const char *kind, const char *name,
+			  const struct suggest *near, const char *example)
+{
+	char hint[CONFIG_HINT_TEXT];
+
+	if (near->best)
+		snprintf(hint, sizeof(hint), "; did you mean '%.100s'?", near->best);
+	else
+		snprintf(hint, sizeof(hint), "; expected %s", example);
+	config_fault_value(f, line, key, name, "%s: there is no %s '%.100s'%s", key, kind, name, hint);
+}
+
 void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
 	check_listens(f, c);

@@ -80,7 +80,6 @@ static bool has_upstream(const struct config *c, const char *name)
 void build_check_upstream(struct config_faults *f, const struct config *c,
 			  const struct config_setting *setting, const char *key, const char *name)
 {
-	char hint[CONFIG_HINT_TEXT];
 	struct suggest near;
 
 	if (has_upstream(c, name))
@@ -88,14 +87,8 @@ void build_check_upstream(struct config_faults *f, const struct config *c,
 	suggest_init(&near, name);
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		suggest_offer(&near, c->upstreams[i].name);
-	if (near.best)
-		snprintf(hint, sizeof(hint), "; did you mean '%.100s'?", near.best);
-	else
-		snprintf(hint, sizeof(hint),
-			 "; expected one such as upstream \"app\" "
-			 "{ server \"127.0.0.1:9001\" { } }");
-	config_fault_value(f, setting->line, key, name, "%s: there is no upstream '%.100s'%s", key, name,
-			   hint);
+	build_report_unknown(f, setting->line, key, "upstream", name, &near,
+			     "one such as upstream \"app\" { server \"127.0.0.1:9001\" { } }");
 }
 
 /* A list of fields that is too long is reported; true: look no further. */

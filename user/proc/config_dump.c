@@ -133,31 +133,37 @@ static void print_keys(enum config_section_id id, const void *base, const char *
 		config_value_print(&config_sections[id].keys[i], base, indent, out);
 }
 
+static void open_titled(enum config_section_id id, const char *title, const char *indent, FILE *out)
+{
+	fprintf(out, "%s%s ", indent, config_sections[id].name);
+	config_quote(title, out);
+	fputs(" {\n", out);
+}
+
+/* A section at top level that has keys only. */
+static void print_titled(enum config_section_id id, const char *title, const void *base, FILE *out)
+{
+	open_titled(id, title, "\n", out);
+	print_keys(id, base, "\t", out);
+	fputs("}\n", out);
+}
+
+static void print_inner(enum config_section_id id, const char *title, const void *base, FILE *out)
+{
+	open_titled(id, title, "\t", out);
+	print_keys(id, base, "\t\t", out);
+	fputs("\t}\n", out);
+}
+
 static void print_upstream(const struct config_upstream *u, FILE *out)
 {
-	fputs("\nupstream ", out);
-	config_quote(u->name, out);
-	fputs(" {\n", out);
+	open_titled(CONFIG_UPSTREAM, u->name, "\n", out);
 	print_keys(CONFIG_UPSTREAM, u, "\t", out);
 	fputs("\tcheck {\n", out);
 	print_keys(CONFIG_CHECK, &u->check, "\t\t", out);
 	fputs("\t}\n", out);
-	for (unsigned i = 0; i < u->server_count; i++) {
-		fputs("\tserver ", out);
-		config_quote(u->servers[i].text, out);
-		fputs(" {\n", out);
-		print_keys(CONFIG_SERVER, &u->servers[i], "\t\t", out);
-		fputs("\t}\n", out);
-	}
-	fputs("}\n", out);
-}
-
-static void print_store(const struct config_store *s, FILE *out)
-{
-	fputs("\nstore ", out);
-	config_quote(s->name, out);
-	fputs(" {\n", out);
-	print_keys(CONFIG_STORE, s, "\t", out);
+	for (unsigned i = 0; i < u->server_count; i++)
+		print_inner(CONFIG_SERVER, u->servers[i].text, &u->servers[i], out);
 	fputs("}\n", out);
 }
 
@@ -167,22 +173,8 @@ static void print_site(const struct config_site *site, FILE *out)
 	for (unsigned i = 0; i < site->name_count; i++)
 		fprintf(out, "%s%s", i ? " " : "", site->names[i]);
 	fputs("\" {\n", out);
-	for (unsigned i = 0; i < site->route_count; i++) {
-		fputs("\troute ", out);
-		config_quote(site->routes[i].prefix, out);
-		fputs(" {\n", out);
-		print_keys(CONFIG_ROUTE, &site->routes[i], "\t\t", out);
-		fputs("\t}\n", out);
-	}
-	fputs("}\n", out);
-}
-
-static void print_redis(const struct config_redis *r, FILE *out)
-{
-	fputs("\nredis ", out);
-	config_quote(r->name, out);
-	fputs(" {\n", out);
-	print_keys(CONFIG_REDIS, r, "\t", out);
+	for (unsigned i = 0; i < site->route_count; i++)
+		print_inner(CONFIG_ROUTE, site->routes[i].prefix, &site->routes[i], out);
 	fputs("}\n", out);
 }
 
@@ -196,26 +188,16 @@ void config_dump(const struct config *c, FILE *out)
 		print_keys((enum config_section_id)id, c, "\t", out);
 		fputs("}\n", out);
 	}
-	for (unsigned i = 0; i < c->listen_count; i++) {
-		fputs("\nlisten ", out);
-		config_quote(c->listens[i].text, out);
-		fputs(" {\n", out);
-		print_keys(CONFIG_LISTEN, &c->listens[i], "\t", out);
-		fputs("}\n", out);
-	}
-	for (unsigned i = 0; i < c->udp_listen_count; i++) {
-		fputs("\nlisten_udp ", out);
-		config_quote(c->udp_listens[i].text, out);
-		fputs(" {\n", out);
-		print_keys(CONFIG_LISTEN_UDP, &c->udp_listens[i], "\t", out);
-		fputs("}\n", out);
-	}
+	for (unsigned i = 0; i < c->listen_count; i++)
+		print_titled(CONFIG_LISTEN, c->listens[i].text, &c->listens[i], out);
+	for (unsigned i = 0; i < c->udp_listen_count; i++)
+		print_titled(CONFIG_LISTEN_UDP, c->udp_listens[i].text, &c->udp_listens[i], out);
 	for (unsigned i = 0; i < c->upstream_count; i++)
 		print_upstream(&c->upstreams[i], out);
 	for (unsigned i = 0; i < c->redis_count; i++)
-		print_redis(&c->redis[i], out);
+		print_titled(CONFIG_REDIS, c->redis[i].name, &c->redis[i], out);
 	for (unsigned i = 0; i < c->store_count; i++)
-		print_store(&c->stores[i], out);
+		print_titled(CONFIG_STORE, c->stores[i].name, &c->stores[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)
 		print_site(&c->sites[i], out);
 }

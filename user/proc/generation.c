@@ -310,15 +310,6 @@ void generation_free(struct generation *g)
 	free(g);
 }
 
-unsigned generation_connections(const struct generation *g)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < g->worker_count; i++)
-		count += __atomic_load_n(&g->stats[i].connections, __ATOMIC_RELAXED);
-	return count;
-}
-
 uint64_t generation_moved(const struct generation *g)
 {
 	uint64_t count = 0;

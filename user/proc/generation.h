@@ -98,8 +98,7 @@ unsigned generation_cpu_of(const struct generation *g, unsigned slot);
 struct steer_options generation_steer_options(const struct generation *g);
 /* Opens the access log anew for its workers; false when it stays as it is. */
 bool generation_reopen_log(struct generation *g);
-/* Connections that its workers have. */
-unsigned generation_connections(const struct generation *g);
+/* Connections that its workers have given to others. */
 uint64_t generation_moved(const struct generation *g);
 
 /* generation_listen.c: sockets.  0 or -errno, logged. */

@@ -39,8 +39,6 @@ void load_conn_close(struct load_conn *c, bool is_reset)
 		return;
 	if (c->state == LOAD_BUSY || c->state == LOAD_CONNECTING)
 		w->in_flight--;
-	if (c->state == LOAD_HELD)
-		w->held--;
 	c->state = LOAD_DEAD;
 	loop_timer_stop(&w->loop, &c->timer);
 	list_remove(&c->node);
@@ -169,8 +167,6 @@ static void finish_batch(struct load_conn *c, bool is_keep_alive)
 	}
 	w->in_flight--;
 	c->state = mode == LOAD_HOLD ? LOAD_HELD : LOAD_IDLE;
-	if (c->state == LOAD_HELD)
-		w->held++;
 	load_on_free(w, c);
 }
 

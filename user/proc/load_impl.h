@@ -35,7 +35,6 @@ struct load_worker {
 	struct timer refill_timer;	/* the same, later */
 	bool is_over;			/* nothing new begins */
 	unsigned in_flight;		/* connections with a request, or on their way to one */
-	unsigned held;			/* HOLD, BURST: those that have done their part */
 };
 
 /* A response being read, borrowed while bytes of it are there. */

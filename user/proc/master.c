@@ -353,12 +353,13 @@ void master_tell_ready(struct master *m)
 	service_ready(&m->service, text);
 }
 
-/* One that stops has its limits elsewhere; without a watch nobody can say. */
+/* One that stops, or hands slots over, has its limits elsewhere; without a watch nobody can say. */
 static bool is_moving(void *owner, uint64_t within_ns)
 {
 	struct master *m = owner;
 
-	return m->state != MASTER_SERVING || !m->watch.slots || watch_is_moving(&m->watch, within_ns);
+	return m->state != MASTER_SERVING || m->reload.state == RELOAD_HANDING || !m->watch.slots ||
+	       watch_is_moving(&m->watch, within_ns);
 }
 
 void master_follow(struct master *m)

@@ -103,6 +103,10 @@ int master_start_workers(struct generation *g);
 void master_release_slot(struct generation *g, unsigned slot);
 /* In a forked child of `mine`: lets go of what only the master may have, and of all other generations. */
 void master_abandon(struct master *m, struct generation *mine);
+/* The same for a helper, which has nothing to do with clients: a socket kept there would take connections nobody serves. */
+void master_abandon_clients(struct master *m, struct generation *mine);
+/* For a supervisor of a generation, which may have lost its last process. */
+void master_on_empty(void *owner);
 
 /* master.c: `is_hard`: connections are not waited for. */
 void master_stop(struct master *m, bool is_hard);

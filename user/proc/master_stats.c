@@ -16,6 +16,11 @@ void master_sum_stats(struct master *m, unsigned slot, struct stats_block *ret_s
 
 void master_keep_stats(struct master *m, const struct generation *g)
 {
-	for (unsigned i = 0; i < g->worker_count; i++)
-		stats_add(&m->past[i], &g->stats[i]);
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		struct stats_block last = g->stats[i];
+
+		/* Of a master that was killed nobody has done it, and its workers may live a little longer. */
+		stats_forget_gauges(&last);
+		stats_add(&m->past[i], &last);
+	}
 }

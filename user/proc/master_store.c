@@ -83,24 +83,30 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.sandbox = &g->sandbox,
 	};
 
-	master_abandon(g->master, g);
-	/* As the monitor: it has nothing to do with clients. */
-	generation_release(g, NULL, NULL);
-	bus_close(&g->master->bus);
-	if (g->log_fd >= 0)
-		close(g->log_fd);
-	g->log_fd = -1;
-	log_set_level(g->config->log.level);
+	master_abandon_clients(g->master, g);
 	return storer_run(&opt);
+}
+
+/* Of several generations with a writer of that store the latest one's is shown: one that failed leaves that before it. */
+static void show_writer(const struct master *m, struct store_stats *stats)
+{
+	uint32_t pid = 0;
+
+	list_for_each(node, &m->generations) {
+		const struct generation *g = container_of(node, struct generation, node);
+
+		for (unsigned i = 0; i < g->storers.count; i++)
+			if (g->store_stats[i] == stats && g->storers.workers[i].is_ready)
+				pid = (uint32_t)g->storers.workers[i].pid;
+	}
+	stats->pid = pid;
 }
 
 static void on_ready(void *owner, unsigned slot, bool all_ready)
 {
 	struct generation *g = owner;
 
-	/* Of two generations the later one's is shown. */
-	if (g->state != GENERATION_LEAVING)
-		g->store_stats[slot]->pid = (uint32_t)g->storers.workers[slot].pid;
+	show_writer(g->master, g->store_stats[slot]);
 	if (g->storers.workers[slot].restarts)
 		log_info("store %s is written again", g->config->stores[slot].name);
 	master_link_stores(g);
@@ -109,21 +115,11 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
 {
 	const struct generation *g = owner;
-	struct store_stats *stats = g->store_stats[slot];
 
-	/* After a reload the one of the next generation stands there. */
-	if (stats->pid == (uint32_t)pid)
-		stats->pid = 0;
+	show_writer(g->master, g->store_stats[slot]);
 	if (will_restart_ms >= 0)
 		log_error("the writer of store %s (pid %d) %s; another starts in %ld ms", g->config->stores[slot].name,
 			  (int)pid, how, will_restart_ms);
-}
-
-static void on_empty(void *owner)
-{
-	struct generation *g = owner;
-
-	loop_again(&g->master->loop, &g->master->sweep);
 }
 
 static const struct supervisor_ops storer_ops = {
@@ -132,7 +128,7 @@ static const struct supervisor_ops storer_ops = {
 	.run_child = run_child,
 	.on_ready = on_ready,
 	.on_gone = on_gone,
-	.on_empty = on_empty,
+	.on_empty = master_on_empty,
 };
 
 /* Reading goes on without them, and changes wait for a moment before they are refused. */

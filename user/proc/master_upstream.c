@@ -4,7 +4,6 @@
  * and the command "upstream" of the control socket.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -35,14 +34,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.sandbox = &g->sandbox,
 	};
 
-	master_abandon(g->master, g);
-	/* It has nothing to do with clients: a socket kept here would take connections that nobody serves. */
-	generation_release(g, NULL, NULL);
-	bus_close(&g->master->bus);
-	if (g->log_fd >= 0)
-		close(g->log_fd);
-	g->log_fd = -1;
-	log_set_level(g->config->log.level);
+	master_abandon_clients(g->master, g);
 	return monitor_run(&opt);
 }
 
@@ -60,20 +52,13 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 		log_error("monitor (pid %d) %s; another starts in %ld ms", (int)pid, how, will_restart_ms);
 }
 
-static void on_empty(void *owner)
-{
-	struct generation *g = owner;
-
-	loop_again(&g->master->loop, &g->master->sweep);
-}
-
 static const struct supervisor_ops monitor_ops = {
 	.on_start = on_start,
 	.on_started = on_started,
 	.run_child = run_child,
 	.on_ready = on_ready,
 	.on_gone = on_gone,
-	.on_empty = on_empty,
+	.on_empty = master_on_empty,
 };
 
 /* Serving goes on without it: addresses stay as they are, and nobody is found down. */

@@ -6,15 +6,6 @@
 #include "proc/master_internal.h"
 #include "proc/worker.h"
 
-/* What a worker has at the moment.  It stands among counters, which are added up after its end. */
-static void forget_gauges(struct stats_block *b)
-{
-	b->connections = 0;
-	b->udp_sessions = 0;
-	b->websocket.connections = 0;
-	b->redis.connections = b->redis.channels = b->redis.subscribers = 0;
-}
-
 static void on_start(void *owner, unsigned slot)
 {
 	struct generation *g = owner;
@@ -24,7 +15,7 @@ static void on_start(void *owner, unsigned slot)
 		steer_slot_up(g->steer, slot, generation_cpu_of(g, slot), 0);
 	g->stats[slot].state = WORKER_STARTING;
 	g->stats[slot].generation = g->number;
-	forget_gauges(&g->stats[slot]);
+	stats_forget_gauges(&g->stats[slot]);
 }
 
 static void on_started(void *owner, unsigned slot, pid_t pid)
@@ -35,6 +26,13 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 		steer_slot(g->steer, slot)->pid = (uint32_t)pid;
 	g->stats[slot].pid = (uint32_t)pid;
 	g->stats[slot].restarts = g->workers.workers[slot].restarts;
+}
+
+static void drop_log(struct generation *g)
+{
+	if (g->log_fd >= 0)
+		close(g->log_fd);
+	g->log_fd = -1;
 }
 
 /* What another generation has is of no use here: descriptors above all, which would keep its sockets open. */
@@ -50,9 +48,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	if (g == mine)
 		return;
 	generation_release(g, mine, NULL);
-	if (g->log_fd >= 0)
-		close(g->log_fd);
-	g->log_fd = -1;
+	drop_log(g);
 	upstream_table_close(&g->upstreams);
 	sandbox_close(&g->sandbox);
 }
@@ -72,6 +68,15 @@ void master_abandon(struct master *m, struct generation *mine)
 		abandon_generation(container_of(node, struct generation, node), mine);
 	close(m->signals.fd);
 	close(m->loop.epfd);
+}
+
+void master_abandon_clients(struct master *m, struct generation *mine)
+{
+	master_abandon(m, mine);
+	generation_release(mine, NULL, NULL);
+	bus_close(&m->bus);
+	drop_log(mine);
+	log_set_level(mine->config->log.level);
 }
 
 static int run_child(void *owner, unsigned slot, int channel_fd)
@@ -208,7 +213,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	limit_rows_forget(&g->limit_rows, &g->limits, slot);
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
-	forget_gauges(&g->stats[slot]);
+	stats_forget_gauges(&g->stats[slot]);
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)
@@ -226,7 +231,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 		log_error("worker %u (pid %d) %s; another starts in %ld ms", slot, (int)pid, how, will_restart_ms);
 }
 
-static void on_empty(void *owner)
+void master_on_empty(void *owner)
 {
 	struct generation *g = owner;
 
@@ -240,7 +245,7 @@ static const struct supervisor_ops supervisor_ops = {
 	.on_ready = on_ready,
 	.on_message = on_message,
 	.on_gone = on_gone,
-	.on_empty = on_empty,
+	.on_empty = master_on_empty,
 };
 
 int master_start_workers(struct generation *g)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -133,11 +132,9 @@ static void on_channel(struct io *io, uint32_t events)
 	struct process *p = container_of(io, struct process, channel_io);
 	char byte;
 	ssize_t n;
-	int fd;
 
-	while ((n = fd_pass_receive(io->fd, &byte, sizeof(byte), &fd)) > 0)
-		if (fd >= 0)
-			close(fd);
+	while ((n = fd_pass_receive(io->fd, &byte, sizeof(byte), NULL)) > 0)
+		;
 	if (n != -EAGAIN)
 		loop_stop(&p->loop);
 }

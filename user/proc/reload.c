@@ -59,6 +59,8 @@ static void fail(struct reload *r, const char *error, const char *details)
 	if (r->master->state == MASTER_FOLLOWING) {
 		log_error("cannot take over: %s", error);
 		elder_refuse(r->master, error, details);
+		/* The word to go on may be under way already, and what was to go on is given up. */
+		r->next = NULL;
 		r->state = RELOAD_NONE;
 		return;
 	}

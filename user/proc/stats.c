@@ -77,6 +77,14 @@ void stats_add(struct stats_block *to, const struct stats_block *from)
 	hist_merge(&to->latency_us, &from->latency_us);
 }
 
+void stats_forget_gauges(struct stats_block *b)
+{
+	b->connections = 0;
+	b->udp_sessions = 0;
+	b->websocket.connections = 0;
+	b->redis.connections = b->redis.channels = b->redis.subscribers = 0;
+}
+
 /* Another version --------------------------------------------------------------------------------------------- */
 
 json_t *stats_layout(void)

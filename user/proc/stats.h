@@ -14,6 +14,9 @@
 /* Adds all that is counted; what a block says of its worker is left alone. */
 void stats_add(struct stats_block *to, const struct stats_block *from);
 
+/* What a worker has at the moment.  It stands among counters, which are added up after its end. */
+void stats_forget_gauges(struct stats_block *b);
+
 /* {"size":BYTES,"counters":{NAME:[OFFSET,COUNT]},"states":{NAME:OFFSET},"latency_us":[OFFSET,BYTES]}; NULL without memory. */
 json_t *stats_layout(void);
 /* Bytes from one block to the next; 0: that is no layout. */

@@ -58,11 +58,8 @@ static void on_channel(struct io *io, uint32_t events)
 	/* A worker that has gone mad may send as fast as this reads: others have their turn in between. */
 	for (unsigned i = 0; i < MESSAGE_BATCH; i++) {
 		char message[SUPERVISED_REASON_SIZE];
-		int fd;
-		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
+		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), NULL);
 
-		if (fd >= 0)
-			close(fd);
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {

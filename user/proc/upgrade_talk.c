@@ -87,10 +87,11 @@ static void end(struct upgrade *u)
 
 static void finish(struct upgrade *u, const char *text, size_t len)
 {
-	json_t *report = json_loadb(text, len, 0, NULL);
+	json_t *report;
 
 	if (u->state != UPGRADE_LEAVING)
 		return;
+	report = json_loadb(text, len, 0, NULL);
 	json_object_set_new(report, "binary", json_text(u->wanted_binary ? u->wanted_binary : u->binary));
 	upgrade_answer(u, json_pack("{s:b, s:o}", "ok", 1, "upgrade", report));
 	log_info("pid %d serves; this one ends with its last worker", (int)u->pid);
@@ -146,11 +147,8 @@ void upgrade_on_message(struct io *io, uint32_t events)
 	static char message[UPGRADE_MESSAGE_MAX];
 
 	while (io->fd >= 0) {
-		int fd;
-		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), &fd);
+		ssize_t n = fd_pass_receive(io->fd, message, sizeof(message), NULL);
 
-		if (fd >= 0)
-			close(fd);
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {

@@ -85,13 +85,14 @@ static void lose_slot(struct worker *w)
 	w->line = &w->own_line;
 	w->acceptor.slot = w->line;
 	rebalancer_rest(&w->rebalancer, w->line);
-	tell(w, CHANNEL_STOPPED);
 }
 
 void worker_check_slot(struct worker *w)
 {
-	if (w->has_slot && __atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) != w->opt->generation)
-		lose_slot(w);
+	if (!w->has_slot || __atomic_load_n(w->opt->owner, __ATOMIC_ACQUIRE) == w->opt->generation)
+		return;
+	lose_slot(w);
+	tell(w, CHANNEL_STOPPED);
 }
 
 static int give_to_heir(void *ctx, int fd, const struct server_guest *guest)
@@ -137,6 +138,8 @@ void worker_leave(struct worker *w, const struct leave_order *order)
 	if (w->is_leaving || w->is_draining)
 		return;
 	lose_slot(w);
+	/* Again, should it have said so by itself: in an upgrade the old master may not have known yet for whom. */
+	tell(w, CHANNEL_STOPPED);
 	w->is_leaving = true;
 	__atomic_store_n(&w->opt->stats->state, WORKER_DRAINING, __ATOMIC_RELAXED);
 	take_rests(w, order);
