@@ -30,6 +30,7 @@ struct channel {
 	struct list dropping;		/* subscribers that are to be told */
 	struct job job;
 	uint64_t fresh;			/* bytes that came since everybody who is ready had everything */
+	uint32_t limit_min;		/* no subscriber has a smaller one */
 	bool is_walking;		/* the chain must stay as it is */
 	bool is_busy;
 	size_t name_len;
@@ -160,6 +161,9 @@ static void drop_slow(struct channel *ch)
 	for (struct channel_message *m = ch->first; m != ch->last; m = m->next) {
 		uint64_t behind = ch->last->end - m->end;
 
+		/* Nobody from here on can be: a slow one holds thousands of messages, and each publisher comes by. */
+		if (behind <= ch->limit_min)
+			return;
 		list_for_each_safe(node, next, &m->blocked)
 		{
 			struct channel_subscriber *s = container_of(node, struct channel_subscriber, node);
@@ -249,6 +253,7 @@ void channel_subscribe(struct channel *ch, struct channel_subscriber *s, uint32_
 
 	*s = (struct channel_subscriber){ .channel = ch, .at = ch->last, .ops = ops, .limit = limit };
 	list_init(&s->node);
+	ch->limit_min = MIN(ch->limit_min, limit);
 	place(s, false);
 	if (++hub->subscriber_count == 1 && hub->link.on_interest)
 		hub->link.on_interest(hub->link.ctx, true);
@@ -366,6 +371,7 @@ struct channel *channel_open(struct channel_hub *hub, struct span name)
 		return NULL;
 	}
 	ch->hub = hub;
+	ch->limit_min = UINT32_MAX;
 	list_init(&ch->dropping);
 	job_init(&ch->job, on_job);
 	ch->name_len = name.len;
