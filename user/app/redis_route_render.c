@@ -2,10 +2,12 @@
 /* Text of replies; see redis_route_render.h. */
 #include "app/redis_route_render.h"
 
+#include <nettle/base64.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 
 #define FIRST_SIZE 4096u
 
@@ -56,18 +58,6 @@ static bool is_plain(char c)
 	return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7f && c != '"' && c != '\\';
 }
 
-static bool is_utf8(struct span s)
-{
-	for (size_t i = 0; i < s.len;) {
-		size_t len = (unsigned char)s.ptr[i] < 0x80 ? 1 : span_utf8_len(span_of(s.ptr + i, s.len - i));
-
-		if (len == 0)
-			return false;
-		i += len;
-	}
-	return true;
-}
-
 static void add_escape(struct redis_text *t, char c)
 {
 	char text[8];
@@ -108,28 +98,19 @@ static void add_string(struct redis_text *t, struct span s)
 	add_lit(t, "\"");
 }
 
-/* RFC 4648 4 */
 static void add_base64(struct redis_text *t, struct span s)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = (const unsigned char *)s.ptr;
+	size_t len = BASE64_ENCODE_RAW_LENGTH(s.len);
 
-	for (size_t i = 0; i < s.len; i += 3) {
-		size_t left = MIN(s.len - i, 3u);
-		unsigned bits = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
-				(left > 2 ? (unsigned)p[i + 2] : 0);
-		char group[4] = { digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
-				  digits[bits & 63] };
-
-		for (size_t k = left + 1; k < 4; k++)
-			group[k] = '=';
-		redis_text_add(t, group, 4);
-	}
+	if (!reserve(t, len))
+		return;
+	base64_encode_raw(t->ptr + t->len, s.len, (const uint8_t *)s.ptr);
+	t->len += len;
 }
 
 void redis_text_add_json(struct redis_text *t, struct span s)
 {
-	if (is_utf8(s)) {
+	if (utf8_is_valid(s)) {
 		add_string(t, s);
 		return;
 	}
@@ -182,7 +163,7 @@ static bool is_map(struct span command, const redisReply *r)
 	if (!span_ieq(command, SPAN("HGETALL")) || r->type != REDIS_REPLY_ARRAY || r->elements % 2)
 		return false;
 	for (size_t i = 0; i < r->elements; i += 2)
-		if (r->element[i]->type != REDIS_REPLY_STRING || !is_utf8(text_of(r->element[i])))
+		if (r->element[i]->type != REDIS_REPLY_STRING || !utf8_is_valid(text_of(r->element[i])))
 			return false;
 	return true;
 }

@@ -6,45 +6,19 @@
 
 #include "app/escape.h"
 #include "base/err.h"
+#include "base/utf8.h"
 
-/* Length of the well-formed sequence at the front, 0: there is none (RFC 3629 section 4). */
-static size_t sequence_len(const unsigned char *s, size_t len)
+static bool is_control(char c)
 {
-	static const struct {
-		unsigned char first, last, low, high;	/* of the first byte, and of the second */
-		size_t len;
-	} forms[] = {
-		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	if (s[0] < 0x80)
-		return s[0] >= 0x20 && s[0] != 0x7f;
-	for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
-		if (s[0] < forms[i].first || s[0] > forms[i].last)
-			continue;
-		if (len < forms[i].len || s[1] < forms[i].low || s[1] > forms[i].high)
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if ((s[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
+	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
 bool store_is_name(struct span text)
 {
-	size_t at = 0, step;
-
-	while (at < text.len) {
-		step = sequence_len((const unsigned char *)text.ptr + at, text.len - at);
-		if (step == 0)
+	for (size_t i = 0; i < text.len; i++)
+		if (is_control(text.ptr[i]))
 			return false;
-		at += step;
-	}
-	return true;
+	return utf8_is_valid(text);
 }
 
 int store_key(struct span path, size_t prefix_len, struct span *ret_key)
@@ -58,15 +32,6 @@ int store_key(struct span path, size_t prefix_len, struct span *ret_key)
 }
 
 /* Pages -------------------------------------------------------------------------------------------------------- */
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* '+' is itself: names are escaped as segments of a path, not as forms are. */
 static int decode(struct span raw, struct buf *to)

@@ -149,21 +149,3 @@ int span_to_u64(struct span s, uint64_t *ret_value)
 	*ret_value = value;
 	return 0;
 }
-
-size_t span_utf8_len(struct span s)
-{
-	const uint8_t *p = (const uint8_t *)s.ptr;
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint8_t low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-	uint8_t high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-
-	if (p[0] > 0xf4 || len > s.len)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if (p[i] < low || p[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return len;
-}

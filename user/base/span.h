@@ -60,8 +60,13 @@ bool span_list_has(struct span list, struct span token);
  */
 int span_to_u64(struct span s, uint64_t *ret_value);
 
-/* Bytes of the UTF-8 character in front (RFC 3629: shortest form, no surrogates, up to U+10FFFF), 0
- * if it is none.  The span is not empty. */
-size_t span_utf8_len(struct span s);
+/* Of a hexadecimal digit, in either case; -1: it is none. */
+static inline int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 #endif

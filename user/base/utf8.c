@@ -21,7 +21,7 @@ size_t utf8_len(const char *text, size_t len)
 bool utf8_is_valid(struct span text)
 {
 	for (size_t i = 0, step; i < text.len; i += step) {
-		step = utf8_len(text.ptr + i, text.len - i);
+		step = (unsigned char)text.ptr[i] < 0x80 ? 1 : utf8_len(text.ptr + i, text.len - i);
 		if (step == 0)
 			return false;
 	}

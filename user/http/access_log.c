@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "http/reply.h"
 #include "http/scan.h"
 
@@ -191,7 +192,7 @@ static void add_json_text(struct buf *b, struct span s, size_t max)
 	size_t limit = b->len + max, i = 0;
 
 	while (i < s.len && b->len + 6 <= limit && !b->is_truncated) {
-		size_t len = span_utf8_len(span_of(s.ptr + i, s.len - i));
+		size_t len = utf8_len(s.ptr + i, s.len - i);
 
 		if (len == 0)
 			buf_add_lit(b, "\xef\xbf\xbd");
