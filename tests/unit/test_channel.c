@@ -209,6 +209,35 @@ static void channel__drops_who_is_too_far_behind(void **state)
 	channel_unsubscribe(&quick.sub);
 }
 
+/* Serving begins where somebody is ready: that may have been trimmed away, or be resumed far behind. */
+static void channel__serves_whoever_is_ready(void **state)
+{
+	struct fixture *f = *state;
+	struct reader gone, slow, quick;
+
+	subscribe(f, &gone, 100);
+	publish(f, "a");
+	channel_unsubscribe(&gone.sub);
+	subscribe_within(f, &slow, 0, 1000);
+	subscribe(f, &quick, 100);
+	for (const char *text = "bcd"; *text; text++) {
+		channel_publish(f->channel, channel_message_new(true, text, 1));
+		turn(f);
+	}
+	assert_int_equal(gone.count, 0);
+	assert_string_equal(quick.got, "b c d ");
+	assert_int_equal(slow.count, 0);
+	slow.room = 100;
+	channel_resume(&slow.sub);
+	turn(f);
+	assert_string_equal(slow.got, "b c d ");
+	channel_unsubscribe(&slow.sub);
+	publish(f, "e");
+	turn(f);
+	assert_string_equal(quick.got, "b c d e ");
+	channel_unsubscribe(&quick.sub);
+}
+
 /* Routes with the same channel may have different limits, and the patient one may stand in front of the other. */
 static void channel__drops_each_by_its_own_limit(void **state)
 {
@@ -385,6 +414,7 @@ int main(void)
 		TEST(channel__passes_on_in_order),
 		TEST(channel__keeps_what_a_blocked_one_has_not),
 		TEST(channel__drops_who_is_too_far_behind),
+		TEST(channel__serves_whoever_is_ready),
 		TEST(channel__drops_each_by_its_own_limit),
 		TEST(channel__counts_only_who_is_blocked_as_slow),
 		TEST(channel__bounds_empty_messages),
