@@ -80,11 +80,12 @@ SKELS     := $(BPF_SRCS:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
 LIB       := $(B)/libsluice.a
 BIN       := $(B)/sluice
 
-# Tests that replace system calls.
+# Tests that replace system calls, or a function of ours.
 UNIT_LDFLAGS_test_sock := -Wl,--wrap=recv,--wrap=sendmsg,--wrap=sendfile,--wrap=accept4
 UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
 UNIT_LDFLAGS_test_udp_io := -Wl,--wrap=sendmmsg
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
+UNIT_LDFLAGS_test_redis_conn := -Wl,--wrap=redis_link_send_words
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
 UNIT_LDFLAGS_test_file_cache := -Wl,--wrap=pread

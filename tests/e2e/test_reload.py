@@ -165,7 +165,7 @@ def preload(server, text, **env):
     """Before it starts: a library of this text is there in all of its processes."""
     try:
         compiler = need_tool("cc")
-        if "san-" in SLUICE:
+        if IS_SANITIZED:
             raise Skip("a preloaded library would come before the sanitizer's")
     except Skip:
         server.abandon()

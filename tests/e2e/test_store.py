@@ -121,7 +121,11 @@ def test_preconditions_prevent_lost_updates():
             r = c.request("/a", method, fields, b"2" if method == "PUT" else b"")
             assert r.status == status, (method, fields, r)
             assert c.request("/a").body == b"1"
-        assert put(c, "/a", b"2", [("If-Match", '"x"'), ("If-Match", first)]).status == 204
+        # Lines of two fields are joined, and the second must not disturb the first.
+        both = [("If-Match", '"x"'), ("If-Match", first), ("If-None-Match", '"y"'), ("If-None-Match", '"z"')]
+        changed = put(c, "/a", b"1", both)
+        assert changed.status == 204
+        assert put(c, "/a", b"2", [("If-Match", '"x"'), ("If-Match", changed.get("etag"))]).status == 204
         assert put(c, "/a", b"3", {"If-Match": first}).status == 412
         assert put(c, "/a", b"3", {"If-Match": "*"}).status == 204
         assert put(c, "/new", b"3", {"If-Match": "*"}).status == 412

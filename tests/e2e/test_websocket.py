@@ -520,6 +520,23 @@ def test_deflate():
         expect_failure(s, frame(TEXT, hello, rsv=4), 1002)
 
 
+def test_inflating_leaves_others_their_turn():
+    """Half a KiB becomes half a MiB: whoever sends many of those at once does not hold up the whole worker."""
+    bomb = frame(BINARY, deflated(b"\0" * (512 << 10)), rsv=4)
+    count = 200
+    with server({"deflate": True, "message": "512k", "frame": "512k"}) as s, Client(s) as other:
+        with WebSocket(s, offer="permessage-deflate") as w:
+            assert other.request("/").status == 426
+            start = time.monotonic()
+            w.send(bomb * count)
+            assert other.request("/").status == 426
+            waited = time.monotonic() - start
+            for _ in range(count):
+                assert w.read() == (BINARY, b"\0" * (512 << 10))
+            whole = time.monotonic() - start
+            assert waited < whole / 2, "answered after %.3f s of %.3f s" % (waited, whole)
+
+
 # --- real clients ---
 
 

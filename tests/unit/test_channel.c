@@ -61,12 +61,17 @@ static void on_drop(struct channel_subscriber *s, enum channel_drop why)
 
 static const struct channel_subscriber_ops ops = { .on_message = on_message, .on_drop = on_drop };
 
-static void subscribe(struct fixture *f, struct reader *r, unsigned room)
+static void subscribe_within(struct fixture *f, struct reader *r, unsigned room, uint32_t limit)
 {
 	memset(r, 0, sizeof(*r));
 	r->room = room;
 	r->dropped = -1;
-	channel_subscribe(f->channel, &r->sub, 300, &ops);
+	channel_subscribe(f->channel, &r->sub, limit, &ops);
+}
+
+static void subscribe(struct fixture *f, struct reader *r, unsigned room)
+{
+	subscribe_within(f, r, room, 300);
 }
 
 static int publish_elsewhere(void *ctx, struct span name, bool is_text, struct span data)
@@ -202,6 +207,65 @@ static void channel__drops_who_is_too_far_behind(void **state)
 	assert_int_equal(quick.count, 3);
 	assert_int_equal(quick.dropped, -1);
 	channel_unsubscribe(&quick.sub);
+}
+
+/* Serving begins where somebody is ready: that may have been trimmed away, or be resumed far behind. */
+static void channel__serves_whoever_is_ready(void **state)
+{
+	struct fixture *f = *state;
+	struct reader gone, slow, quick;
+
+	subscribe(f, &gone, 100);
+	publish(f, "a");
+	channel_unsubscribe(&gone.sub);
+	subscribe_within(f, &slow, 0, 1000);
+	subscribe(f, &quick, 100);
+	for (const char *text = "bcd"; *text; text++) {
+		channel_publish(f->channel, channel_message_new(true, text, 1));
+		turn(f);
+	}
+	assert_int_equal(gone.count, 0);
+	assert_string_equal(quick.got, "b c d ");
+	assert_int_equal(slow.count, 0);
+	slow.room = 100;
+	channel_resume(&slow.sub);
+	turn(f);
+	assert_string_equal(slow.got, "b c d ");
+	channel_unsubscribe(&slow.sub);
+	publish(f, "e");
+	turn(f);
+	assert_string_equal(quick.got, "b c d e ");
+	channel_unsubscribe(&quick.sub);
+}
+
+/* Routes with the same channel may have different limits, and the patient one may stand in front of the other. */
+static void channel__drops_each_by_its_own_limit(void **state)
+{
+	struct fixture *f = *state;
+	struct reader patient, middle, hasty;
+
+	subscribe_within(f, &patient, 0, 1000);
+	publish(f, "a");
+	turn(f);
+	subscribe_within(f, &middle, 0, 500);
+	publish(f, "b");
+	turn(f);
+	subscribe_within(f, &hasty, 0, 200);
+	/* Each takes 129: one waits for the last, two for the one in the middle, three for the first. */
+	publish(f, "c");
+	turn(f);
+	assert_int_equal(hasty.dropped, -1);
+	publish(f, "d");
+	turn(f);
+	turn(f);
+	assert_int_equal(hasty.dropped, CHANNEL_DROP_SLOW);
+	assert_int_equal(middle.dropped, -1);
+	publish(f, "e");
+	turn(f);
+	turn(f);
+	assert_int_equal(middle.dropped, CHANNEL_DROP_SLOW);
+	assert_int_equal(patient.dropped, -1);
+	channel_unsubscribe(&patient.sub);
 }
 
 static void channel__counts_only_who_is_blocked_as_slow(void **state)
@@ -350,6 +414,8 @@ int main(void)
 		TEST(channel__passes_on_in_order),
 		TEST(channel__keeps_what_a_blocked_one_has_not),
 		TEST(channel__drops_who_is_too_far_behind),
+		TEST(channel__serves_whoever_is_ready),
+		TEST(channel__drops_each_by_its_own_limit),
 		TEST(channel__counts_only_who_is_blocked_as_slow),
 		TEST(channel__bounds_empty_messages),
 		TEST(channel__tells_everybody_of_a_loss),

@@ -267,6 +267,20 @@ static void log__has_a_tap(void **state)
 	log_set_level(LOG_INFO);
 }
 
+/* What every request may run into is told once a second, and how often in between. */
+static void log__tells_seldom(void **state)
+{
+	struct log_seldom seldom = { 0 };
+
+	assert_string_equal(log_seldom(&seldom), "");
+	assert_null(log_seldom(&seldom));
+	assert_null(log_seldom(&seldom));
+	seldom.next_ns = 0;
+	assert_string_equal(log_seldom(&seldom), ", and 2 times since the last line");
+	seldom.next_ns = 0;
+	assert_string_equal(log_seldom(&seldom), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +297,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(log__goes_back_to_stderr, setup, teardown),
 		cmocka_unit_test_setup_teardown(log__does_not_mix_lines_of_processes, setup,
 						teardown),
+		cmocka_unit_test(log__tells_seldom),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

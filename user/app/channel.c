@@ -27,9 +27,11 @@ struct channel {
 	struct list node;
 	struct channel_hub *hub;
 	struct channel_message *first, *last;	/* never empty: begins with one that nobody gets */
+	struct channel_message *ready_from;	/* nobody is ready in front of it */
 	struct list dropping;		/* subscribers that are to be told */
 	struct job job;
 	uint64_t fresh;			/* bytes that came since everybody who is ready had everything */
+	uint32_t limit_min;		/* no subscriber has a smaller one */
 	bool is_walking;		/* the chain must stay as it is */
 	bool is_busy;
 	size_t name_len;
@@ -52,6 +54,8 @@ static void trim(struct channel *ch)
 		struct channel_message *m = ch->first;
 
 		ch->first = m->next;
+		if (ch->ready_from == m)
+			ch->ready_from = m->next;
 		m->next = NULL;
 		hold_put(&m->hold);
 	}
@@ -61,7 +65,11 @@ static void trim(struct channel *ch)
 
 static void place(struct channel_subscriber *s, bool is_blocked)
 {
+	struct channel *ch = s->channel;
+
 	list_push_back(is_blocked ? &s->at->blocked : &s->at->ready, &s->node);
+	if (!is_blocked && s->at->end < ch->ready_from->end)
+		ch->ready_from = s->at;
 }
 
 static void forget(struct channel_subscriber *s)
@@ -89,19 +97,26 @@ static unsigned serve(struct channel_subscriber *s)
 	return 1 + (unsigned)((s->at->end - before) / SLICE_BYTES);
 }
 
-/* One slice; what is left of it. */
+/* One slice; what is left of it.  Who is blocked may hold thousands of messages: those are not walked over each time. */
 static unsigned serve_ready(struct channel *ch)
 {
+	struct channel_message *m = ch->ready_from;
 	unsigned left = SLICE;
 
 	ch->is_walking = true;
-	for (struct channel_message *m = ch->first; m != ch->last && left; m = m->next) {
+	ch->ready_from = ch->last;
+	while (m != ch->last) {
 		while (left && !list_is_empty(&m->ready)) {
 			unsigned cost = serve(container_of(m->ready.next, struct channel_subscriber, node));
 
 			left -= MIN(left, cost);
 		}
+		if (!left)
+			break;
+		m = m->next;
 	}
+	if (m->end < ch->ready_from->end)
+		ch->ready_from = m;
 	ch->is_walking = false;
 	return left;
 }
@@ -160,6 +175,9 @@ static void drop_slow(struct channel *ch)
 	for (struct channel_message *m = ch->first; m != ch->last; m = m->next) {
 		uint64_t behind = ch->last->end - m->end;
 
+		/* Nobody from here on can be: a slow one holds thousands of messages, and each publisher comes by. */
+		if (behind <= ch->limit_min)
+			return;
 		list_for_each_safe(node, next, &m->blocked)
 		{
 			struct channel_subscriber *s = container_of(node, struct channel_subscriber, node);
@@ -249,6 +267,7 @@ void channel_subscribe(struct channel *ch, struct channel_subscriber *s, uint32_
 
 	*s = (struct channel_subscriber){ .channel = ch, .at = ch->last, .ops = ops, .limit = limit };
 	list_init(&s->node);
+	ch->limit_min = MIN(ch->limit_min, limit);
 	place(s, false);
 	if (++hub->subscriber_count == 1 && hub->link.on_interest)
 		hub->link.on_interest(hub->link.ctx, true);
@@ -365,7 +384,9 @@ struct channel *channel_open(struct channel_hub *hub, struct span name)
 		free(ch);
 		return NULL;
 	}
+	ch->ready_from = ch->last;
 	ch->hub = hub;
+	ch->limit_min = UINT32_MAX;
 	list_init(&ch->dropping);
 	job_init(&ch->job, on_job);
 	ch->name_len = name.len;

@@ -2,6 +2,7 @@
 /* Text of replies; see redis_route_render.h. */
 #include "app/redis_route_render.h"
 
+#include <nettle/base64.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -97,23 +98,14 @@ static void add_string(struct redis_text *t, struct span s)
 	add_lit(t, "\"");
 }
 
-/* RFC 4648 4 */
 static void add_base64(struct redis_text *t, struct span s)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = (const unsigned char *)s.ptr;
+	size_t len = BASE64_ENCODE_RAW_LENGTH(s.len);
 
-	for (size_t i = 0; i < s.len; i += 3) {
-		size_t left = MIN(s.len - i, 3u);
-		unsigned bits = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
-				(left > 2 ? (unsigned)p[i + 2] : 0);
-		char group[4] = { digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
-				  digits[bits & 63] };
-
-		for (size_t k = left + 1; k < 4; k++)
-			group[k] = '=';
-		redis_text_add(t, group, 4);
-	}
+	if (!reserve(t, len))
+		return;
+	base64_encode_raw(t->ptr + t->len, s.len, (const uint8_t *)s.ptr);
+	t->len += len;
 }
 
 void redis_text_add_json(struct redis_text *t, struct span s)

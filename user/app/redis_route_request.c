@@ -14,14 +14,6 @@ static const struct {
 	{ SPAN(".bin"), SPAN("application/octet-stream"), REDIS_BINARY },
 };
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* To the end of the memory.  False: not decodable, or no room. */
 static bool decode(struct redis_words *w, struct span raw, struct span *ret_word)
 {

@@ -7,16 +7,13 @@
 #include "app/static_route.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "app/escape.h"
 #include "app/mime.h"
-#include "base/clock.h"
 #include "base/log.h"
 
-#define SHED_TRIES    4
-#define TELL_EVERY_NS NS_PER_SEC
+#define SHED_TRIES 4
 
 /* Names a hidden file?  "/.well-known/" (RFC 8615) is served in the root of a site alone. */
 static bool is_hidden(struct span path, size_t from)
@@ -132,35 +129,18 @@ static void set_status(struct file_entry *e, unsigned status)
 	e->status = (uint16_t)status;
 }
 
-/* A disk that fails does so for every file that anybody may name; the log must not fill another one with that. */
-static bool may_tell(uint64_t *ret_left_out)
-{
-	static uint64_t next_ns, left_out;
-	uint64_t now_ns = clock_ns();
-
-	if (now_ns < next_ns) {
-		left_out++;
-		return false;
-	}
-	next_ns = now_ns + TELL_EVERY_NS;
-	*ret_left_out = left_out;
-	left_out = 0;
-	return true;
-}
-
 static void set_error(struct file_entry *e, int err)
 {
-	char text[256], more[64] = "";
-	uint64_t left_out;
+	static struct log_seldom seldom;
+	const char *more;
+	char text[256];
 	struct buf b;
 
 	set_status(e, static_status_of(err));
-	if (e->status < 500 || !may_tell(&left_out))
+	if (e->status < 500 || !(more = log_seldom(&seldom)))
 		return;
 	buf_init(&b, text, sizeof(text));
 	escape_path(&b, span_of(e->path, e->path_len));
-	if (left_out)
-		snprintf(more, sizeof(more), ", and %llu times since the last line", (unsigned long long)left_out);
 	log_error("cannot serve '%.*s': %s%s", (int)b.len, text, strerror(-err), more);
 }
 

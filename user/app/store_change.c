@@ -17,19 +17,19 @@
 static bool join(struct store_call *c, enum header_id id, struct span *ret_value)
 {
 	const struct request *req = c->req;
-	char *memory, *at;
 	size_t len = 0;
+	char *at;
 
 	for (unsigned i = req->known[id] - 1u; i < req->field_count; i++)
 		len += req->fields[i].id == id ? req->fields[i].value.len + 2 : 0;
 	if (len > STORE_CONDITION_MAX)
 		return false;
-	/* Two fields may be joined; the first one's memory stays in front. */
-	memory = realloc(c->conditions, 2 * STORE_CONDITION_MAX);
-	if (!memory)
+	/* Two fields may be joined; the first one's bytes are in use by then, and must stay where they are. */
+	if (!c->conditions)
+		c->conditions = malloc(2 * STORE_CONDITION_MAX);
+	if (!c->conditions)
 		return false;
-	c->conditions = memory;
-	at = memory + (id == HEADER_IF_NONE_MATCH ? STORE_CONDITION_MAX : 0);
+	at = c->conditions + (id == HEADER_IF_NONE_MATCH ? STORE_CONDITION_MAX : 0);
 	*ret_value = span_of(at, 0);
 	for (unsigned i = req->known[id] - 1u; i < req->field_count; i++) {
 		struct span v = req->fields[i].value;

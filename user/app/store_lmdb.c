@@ -19,6 +19,7 @@ struct lmdb {
 	struct store_link link;
 	char *name, *path;
 	uint64_t timeout_ms;
+	struct log_seldom seldom;
 };
 
 static struct lmdb *of(struct store_engine *e)
@@ -59,6 +60,14 @@ static void free_engine(struct store_engine *e)
 
 /* Reading ------------------------------------------------------------------------------------------------------ */
 
+static void tell(struct lmdb *m, const char *what, int rc)
+{
+	const char *more = log_seldom(&m->seldom);
+
+	if (more)
+		log_error("store %s: cannot %s: %s%s", m->name, what, store_db_error(rc), more);
+}
+
 static int find(struct lmdb *m, struct span key, struct store_value *ret_value)
 {
 	MDB_val k = { key.len, (void *)key.ptr }, data;
@@ -67,7 +76,7 @@ static int find(struct lmdb *m, struct span key, struct store_value *ret_value)
 	if (!rc && !store_db_decode(&data, ret_value))
 		rc = MDB_CORRUPTED;
 	if (rc && rc != MDB_NOTFOUND)
-		log_error("store %s: cannot read: %s", m->name, store_db_error(rc));
+		tell(m, "read", rc);
 	return rc ? store_db_errno(rc) : 0;
 }
 
@@ -160,7 +169,7 @@ static void list(struct store_engine *e, struct store_ask *a, struct span key, s
 	}
 	store_db_end_read(&m->db);
 	if (rc && rc != MDB_NOTFOUND)
-		log_error("store %s: cannot list: %s", m->name, store_db_error(rc));
+		tell(m, "list", rc);
 	a->on_listed(a, rc && rc != MDB_NOTFOUND ? store_db_errno(rc) : 0, !goes_on);
 }
 

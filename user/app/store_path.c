@@ -7,10 +7,15 @@
 #include "base/random.h"
 #include "base/utf8.h"
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
 bool store_is_name(struct span text)
 {
 	for (size_t i = 0; i < text.len; i++)
-		if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+		if (is_control(text.ptr[i]))
 			return false;
 	return utf8_is_valid(text);
 }
@@ -26,15 +31,6 @@ int store_key(struct span path, size_t prefix_len, struct span *ret_key)
 }
 
 /* Pages -------------------------------------------------------------------------------------------------------- */
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* '+' is itself: names are escaped as segments of a path, not as forms are. */
 static int decode(struct span raw, struct buf *to)

@@ -265,7 +265,9 @@ static enum store_outcome outcome_of(int rc)
 int store_writer_commit(struct store_writer *w, const struct store_change *changes, struct store_result *results,
 			unsigned count, int64_t now_s)
 {
+	static struct log_seldom seldom;
 	int rc = commit_once(w, changes, results, count, now_s), last = 0;
+	const char *more;
 
 	if (!rc)
 		return 0;
@@ -281,8 +283,8 @@ int store_writer_commit(struct store_writer *w, const struct store_change *chang
 	}
 	for (unsigned i = 0; i < count; i++)
 		results[i].outcome = outcome_of(rc);
-	if (outcome_of(rc) == STORE_FAILED)
-		log_error("cannot write: %s", store_db_error(rc));
+	if (outcome_of(rc) == STORE_FAILED && (more = log_seldom(&seldom)))
+		log_error("cannot write: %s%s", store_db_error(rc), more);
 	return rc == MDB_PANIC ? -EIO : 0;
 }
 

@@ -7,6 +7,9 @@
 
 /* Reads of the scratch buffer before others have their turn. */
 #define TURN_READS 16u
+/* What may come deflated is read in small pieces, each of which can become a thousand times as much. */
+#define DEFLATED_READ 4096u
+#define TURN_INFLATED (1u << 20)
 
 static void on_free(struct job *j)
 {
@@ -245,6 +248,8 @@ static bool flush(struct websocket *ws)
 void websocket_run(struct websocket *ws)
 {
 	struct websockets *w = ws->owner;
+	size_t read_max = ws->is_deflated ? DEFLATED_READ : sizeof(w->scratch);
+	uint64_t inflated_before = w->inflated;
 	bool was_blocked = ws->is_blocked;
 
 	if (ws->conn->has_failed) {
@@ -256,11 +261,11 @@ void websocket_run(struct websocket *ws)
 	for (unsigned reads = 0; may_read(ws); reads++) {
 		ssize_t n;
 
-		if (reads == TURN_READS) {
+		if (reads == TURN_READS || w->inflated - inflated_before >= TURN_INFLATED) {
 			loop_again(w->loop, &ws->job);
 			break;
 		}
-		n = conn_read(ws->conn, w->scratch, sizeof(w->scratch));
+		n = conn_read(ws->conn, w->scratch, read_max);
 		if (n == -EAGAIN)
 			break;
 		if (n <= 0) {

@@ -119,11 +119,14 @@ enum websocket_inflate websocket_inflate(struct websockets *w, struct websocket_
 					 struct websocket_body *to)
 {
 	struct websocket_deflate *d = open_deflate(w);
+	enum websocket_inflate result;
 
 	if (!d || !websocket_body_add(data, span_of(tail, sizeof(tail))))
 		return WEBSOCKET_INFLATE_MEMORY;
 	inflateReset(&d->inflater);
-	return inflate_all(d, span_of(data->bytes, data->len), max, to);
+	result = inflate_all(d, span_of(data->bytes, data->len), max, to);
+	w->inflated += to->len;
+	return result;
 }
 
 /* Negotiation (7.1) ------------------------------------------------------------------------------------------- */

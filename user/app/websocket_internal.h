@@ -121,6 +121,7 @@ struct websockets {
 	/* of wslay, to print the header of a frame */
 	wslay_frame_context_ptr framer;
 	struct websocket_deflate *deflate;	/* NULL: not needed so far */
+	uint64_t inflated;		/* bytes of messages that came deflated */
 	const void *framed;
 	char head[CHANNEL_HEAD_MAX];
 	unsigned head_len;

@@ -120,3 +120,20 @@ void log_at(enum log_level level, const char *fmt, ...)
 out:
 	errno = saved;
 }
+
+const char *log_seldom(struct log_seldom *s)
+{
+	uint64_t now_ns = clock_ns();
+
+	if (now_ns < s->next_ns) {
+		s->left_out++;
+		return NULL;
+	}
+	s->next_ns = now_ns + NS_PER_SEC;
+	s->more[0] = '\0';
+	if (s->left_out)
+		snprintf(s->more, sizeof(s->more), ", and %llu times since the last line",
+			 (unsigned long long)s->left_out);
+	s->left_out = 0;
+	return s->more;
+}

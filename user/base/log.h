@@ -7,6 +7,8 @@
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
 
+#include <stdint.h>
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Name of this process in every line, copied, at most 31 characters ("master", "worker 3"). */
@@ -26,5 +28,13 @@ void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(pr
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+
+/* For what may go wrong with every request, such as a disk that fails: the log must not fill another one with that. */
+struct log_seldom {		/* zeroed before its first use */
+	uint64_t next_ns, left_out;
+	char more[64];
+};
+/* NULL: not within a second of the last line; else what is to stand at the end of the line, perhaps nothing. */
+const char *log_seldom(struct log_seldom *s);
 
 #endif

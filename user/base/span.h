@@ -60,4 +60,13 @@ bool span_list_has(struct span list, struct span token);
  */
 int span_to_u64(struct span s, uint64_t *ret_value);
 
+/* Of a hexadecimal digit, in either case; -1: it is none. */
+static inline int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 #endif

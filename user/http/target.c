@@ -12,14 +12,6 @@
 #include "base/err.h"
 #include "http/scan.h"
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Returns the length, or -EINVAL. */
 static ssize_t decode(struct span raw, char *to)
 {

@@ -158,16 +158,6 @@ static bool check_octal(struct lexer *x)
 	return true;
 }
 
-static int hex_value(char c)
-{
-	const char *digits = "0123456789abcdef", *at;
-
-	if (c >= 'A' && c <= 'F')
-		c = (char)(c - 'A' + 'a');
-	at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
 static bool check_hex(struct lexer *x)
 {
 	const char *at = x->at + 2;
