@@ -32,10 +32,16 @@ def udp_server(*extra, **keys):
 
 def assert_adds_up(s):
     """Every datagram ends in one counter, every run of the program in one verdict."""
-    u = s.status()["udp"]
-    assert u["in"] == u["echoed"] + u["forwarded"] + sum(u["dropped"].values()), u
-    assert u["echoed"] + u["replies"] == u["out"] + u["held_back"] + u["send_busy"] + u["send_failed"], u
-    assert u["sessions"] == u["live"] + u["draining"] + sum(u["ended"].values()), u
+    u = {}
+
+    def look():
+        u.update(s.status()["udp"])
+        return (u["in"] == u["echoed"] + u["forwarded"] + sum(u["dropped"].values())
+                and u["echoed"] + u["replies"] == u["out"] + u["held_back"] + u["send_busy"] + u["send_failed"]
+                and u["sessions"] == u["live"] + u["draining"] + sum(u["ended"].values()))
+
+    # What was sent is counted when the call that sent it has returned: a client may have it earlier.
+    wait_for(look, lambda: "counters that add up: %s" % u)
     return u
 
 
