@@ -17,6 +17,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from backend import Backend, pattern, pattern_hash
@@ -98,6 +99,20 @@ def faulty(backends=None, **more):
 
 SIZES = {"small": 3000, "large": 700000}
 MANY, FEW = 40, 6
+
+def test_a_fault_may_end_within_a_call():
+    """Of the library itself: it once read `every` twice, and a server under test died of a division by zero."""
+    calls = "import os\nfor _ in range(100000):\n  try: [os.close(fd) for fd in os.pipe()]\n  except OSError: pass"
+    with tempfile.TemporaryDirectory(prefix="sluice-e2e-") as folder:
+        faults = Faults(folder)
+        env = dict(os.environ, LD_PRELOAD=faults.preloaded, FAULTS_FILE=faults.path)
+        failed = 0
+        with subprocess.Popen([sys.executable, "-c", calls], env=env) as caller:
+            while caller.poll() is None:
+                faults.set("pipe", EMFILE)
+                failed += faults.clear().get("pipe", 0)
+        assert caller.returncode == 0 and failed, (caller.returncode, failed)
+
 
 # --- one request and its verdict ---
 
