@@ -126,12 +126,21 @@ class Flows(threading.Thread):
         session, _, content = f.sock.recv(2048).partition(b" ")
         if content != b"%d %d" % (id(f), f.sent):
             self.faults.append("%r in answer to %d" % (content, f.sent))
+        if f.received == f.sent:
+            self.faults.append("%r twice" % content)
         if f.session not in (None, session):
             self.moved += 1
         f.session = session
         f.received = f.sent
 
     def run(self):
+        # A thread that dies would leave flows without their answers, and nobody would know why.
+        try:
+            self.serve()
+        except Exception as e:
+            self.faults.append("%s, with %d flows waiting" % (repr(e), sum(f.sent != f.received for f in self.flows)))
+
+    def serve(self):
         with selectors.DefaultSelector() as selector:
             while True:
                 now = time.monotonic()
