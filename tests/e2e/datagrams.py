@@ -150,15 +150,14 @@ class Flows(threading.Thread):
                     f = Flow(self.address)
                     self.flows.append(f)
                     selector.register(f.sock, selectors.EVENT_READ, f)
-                waiting = 0
                 for f in self.flows:
-                    waiting += f.sent != f.received
                     if f.sent == f.received and not self.is_stopping and now - f.sent_at >= self.pause:
                         self.ask(f, now)
                     elif f.sent != f.received and now - f.sent_at > PATIENCE:
                         self.lost += 1
                         f.received = f.sent
-                if self.is_stopping and not waiting:
+                # Counted last: stop() may come after some of them have asked.
+                if self.is_stopping and all(f.sent == f.received for f in self.flows):
                     return
                 for key, _ in selector.select(self.pause):
                     self.take(key.data)
