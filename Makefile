@@ -107,7 +107,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench bench-nginx bench-idle bench-channel bench-burst \
         bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bench-guard bpf-stats \
         soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
@@ -117,7 +117,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-tests: $(UNIT) $(KERNEL) $(B)/tests/bench/backend ## build the test programs
+# Programs of tests/bench that tests use.
+E2E_TOOLS := $(B)/tests/bench/backend $(B)/tests/bench/limit
+
+tests: $(UNIT) $(KERNEL) $(E2E_TOOLS) ## build the test programs
 bench-tools: $(BENCH) ## build the programs of tests/bench
 
 check: $(UNIT) ## run the unit tests
@@ -126,11 +129,15 @@ check: $(UNIT) ## run the unit tests
 check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 	$(Q)scripts/run-tests kernel $(B)
 
-check-e2e: $(BIN) $(B)/tests/bench/backend ## run the end-to-end tests
+check-e2e: $(BIN) $(E2E_TOOLS) ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
 vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
 	$(Q)tests/vm/run --build $(B) $(ARGS)
+
+bench: $(BIN) $(BENCH) ## beside nginx, HAProxy, h2o and lighttpd: all cases, about 20 minutes (N=1 QUICK=1 CASES=... WRITE=docs/benchmarks.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_peers.py --tools $(B)/tests/bench --out $(B)/bench $(if $(CASES),--cases $(CASES)) \
+		$(if $(QUICK),--quick) $(if $(N),--rounds $(N)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (ARGS=--help)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx.py $(ARGS)

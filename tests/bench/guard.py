@@ -34,7 +34,7 @@ FEW, MANY = 48, 480  # 16 divides both
 GOAL = 6000  # of the browser's case
 
 CURL = (("User-Agent", "curl/7.88.1"), ("Accept", "*/*"))
-BROWSER = (
+BROWSER = (  # 1 KiB with the request line and Host
     ("Connection", "keep-alive"),
     ("Cache-Control", "max-age=0"),
     ("sec-ch-ua", '"Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"'),
@@ -54,7 +54,11 @@ BROWSER = (
     ("Referer", "https://www.example.org/articles/2026/11/a-page-before-this-one.html"),
     ("Accept-Encoding", "gzip, deflate, br, zstd"),
     ("Accept-Language", "en-GB,en;q=0.9,de-DE;q=0.8,de;q=0.7,fr;q=0.6"),
-    ("Cookie", "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark; consent=necessary%2Canalytics; visits=42"),
+    (
+        "Cookie",
+        "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark; consent=necessary%2Canalytics; visits=42; locale=en_GB; "
+        "_ga=GA1.2.1093382173.1763942400; cart=3f2c77d1-5b1e-4f6a-9a0e-6c1d2b7e8f90; seen=a1b2c3d4e5f6",
+    ),
 )
 
 

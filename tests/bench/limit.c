@@ -112,7 +112,8 @@ static size_t count_heads(struct side *s, const char *data, size_t len)
 	return count;
 }
 
-static void take(int fd)
+/* A short read has emptied the socket; only where the client has ended, its end is still to be read: no event will tell. */
+static void take(int fd, bool is_ending)
 {
 	static char data[TAIL + (64 << 10)];
 	struct side *s = &sides[fd];
@@ -130,7 +131,7 @@ static void take(int fd)
 			break;
 		memcpy(begin, s->tail, s->tail_len);
 		s->left += count_heads(s, begin, s->tail_len + (size_t)n) * reply_len;
-	} while (n == room);
+	} while (n == room || is_ending);
 	flush(fd);
 }
 
@@ -139,7 +140,7 @@ static void accept_all(int epoll, int listener)
 	int fd, on = 1;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.fd = fd};
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd};
 
 		if ((size_t)fd >= side_count || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev))
 			die("limit: too many connections");
@@ -165,7 +166,7 @@ static void serve(int listener)
 			if (fd == listener)
 				accept_all(epoll, listener);
 			else if (sides[fd].is_open && ev[i].events & ~(unsigned)EPOLLOUT)
-				take(fd);
+				take(fd, ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
 			else if (sides[fd].is_open)
 				flush(fd);
 		}
