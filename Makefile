@@ -108,7 +108,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench bench-nginx bench-idle bench-channel bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bench-guard bpf-stats \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bench-guard bench-scale bpf-stats \
         soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -184,6 +184,9 @@ bench-limits: $(BENCH) ## instructions for a request, without limits and with th
 
 bench-guard: $(BIN) $(B)/tests/bench/backend ## instructions for a request, held against those committed (valgrind; WRITE=1 commits)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/guard.py --tools $(B)/tests/bench $(if $(WRITE),--write) $(ARGS)
+
+bench-scale: $(BIN) $(BENCH) ## how cost grows with routes, sites, fields, servers, connections, workers (valgrind; docs/scale.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/scale.py --tools $(B)/tests/bench $(ARGS)
 
 bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and others send or read a byte a second (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/slow_clients.py --tools $(B)/tests/bench \

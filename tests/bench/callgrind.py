@@ -10,10 +10,11 @@ import collections
 import os
 import re
 
-from common import need_tool
-from harness import proc_stat, wait_for
+from common import harness, need_tool
+from harness import Client, proc_stat, wait_for
 
 OUT = "callgrind.out"
+harness.PATIENCE = max(harness.PATIENCE, 60)  # all is 50 times slower
 
 
 def under_callgrind(folder):
@@ -92,3 +93,16 @@ def by_module(each):
 def settled(pid):
     """Where the process would find the next request before it waits, the count would depend on who is faster."""
     wait_for(lambda: (proc_stat(pid) or "X")[0] in "SX", "process %d waits" % pid)
+
+
+def ask(address, pid, data, count, status=200, batch=1):
+    """`count` requests on one connection, in batches of `batch`, one after the other."""
+    with Client(address) as c:
+        for _ in range(count // batch):
+            settled(pid)
+            c.send(data * batch)
+            for _ in range(batch):
+                r = c.read_response()
+                if r.status != status:
+                    raise AssertionError("%r for %r" % (r, data[:60]))
+        settled(pid)

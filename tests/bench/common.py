@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
+import harness  # noqa: E402,F401
 from harness import Skip, cpu_ticks, memory_kb, need_tool, proc_stat, session_pids  # noqa: E402,F401
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

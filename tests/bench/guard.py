@@ -23,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 
-from callgrind import by_module, difference, profile_of, settled, total, under_callgrind
+from callgrind import ask, by_module, difference, profile_of, total, under_callgrind
 from common import need_tool, output_of, skipping
-from harness import SLUICE, Client, Server, request
+from harness import SLUICE, Server, request
 from proxy_peers import Backend, set_tools
 
 FIGURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard.json")
@@ -71,15 +71,7 @@ class Case:
 
     def load(self, server, pid, count):
         data = request(self.target, fields=self.fields, host="www.example.org")
-        with Client(server) as c:
-            for _ in range(count // self.batch):
-                settled(pid)
-                c.send(data * self.batch)
-                for _ in range(self.batch):
-                    r = c.read_response()
-                    if r.status != self.status:
-                        raise AssertionError("%s: %r" % (self.what, r))
-            settled(pid)
+        ask(server, pid, data, count, self.status, self.batch)
 
 
 CASES = {

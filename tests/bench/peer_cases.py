@@ -11,10 +11,10 @@ import tempfile
 from types import SimpleNamespace
 
 import vs_proxies
-from callgrind import difference, profile_of, settled, total, under_callgrind
+from callgrind import ask, difference, profile_of, total, under_callgrind
 from common import fresh_host, on_cpus, output_of
 from guard import BROWSER, CURL, FEW, MANY
-from harness import SLUICE, Client, need_tool, request, wait_for
+from harness import SLUICE, need_tool, request, wait_for
 from proxy_peers import PROXIES
 from web_peers import SERVERS, Limit
 
@@ -270,13 +270,7 @@ class Instructions(Case):
             server = make(bench.www, 1, bench.cpus, wrap=under_callgrind(folder), **more)
             with server:
                 pid = server.worker_pid()
-                with Client(("127.0.0.1", server.port)) as c:
-                    for _ in range(count):
-                        settled(pid)
-                        c.send(data)
-                        if c.read_response().status != 200:
-                            raise AssertionError("%s refuses" % make.name)
-                    settled(pid)
+                ask(("127.0.0.1", server.port), pid, data, count)
             return profile_of(folder, pid)
 
 
