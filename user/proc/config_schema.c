@@ -55,6 +55,7 @@
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 #define FOR_REDIS   (1u << ROUTE_REDIS)
 #define FOR_STORE   (1u << ROUTE_STORE)
+#define FOR_MODULE  (1u << ROUTE_MODULE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -242,6 +243,7 @@ static const struct config_key route_keys[] = {
 	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"redis", HANDLER(ROUTE_REDIS, NULL)},
 	{"store", HANDLER(ROUTE_STORE, NULL)},
+	{"module", HANDLER(ROUTE_MODULE, config_check_module)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -265,7 +267,7 @@ static const struct config_key route_keys[] = {
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
 	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL),
-	 .route_kinds = FOR_PROXY | FOR_REDIS},
+	 .route_kinds = FOR_PROXY | FOR_REDIS | FOR_MODULE},
 	{"rate", RATE(config_route, rate, NULL)},
 	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
@@ -299,6 +301,11 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_REDIS},
 	{"require_match", BOOL(config_route, store.requires_match, "false"), .route_kinds = FOR_STORE},
 	{"names", CHOICE(config_route, store.names, store_names, "random"), .route_kinds = FOR_STORE},
+	{"module_args", TEXT(config_route, module.args, NULL, NULL, NULL), .route_kinds = FOR_MODULE},
+	{"module_timeout", DURATION(config_route, module.timeout, CONFIG_MS, 10, DAY_MS, "off", "60s"),
+	 .route_kinds = FOR_MODULE},
+	{"module_read", LIST(config_route, module.read, config_check_module_read, NULL),
+	 .route_kinds = FOR_MODULE},
 };
 
 static const struct config_key log_keys[] = {
