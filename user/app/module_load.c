@@ -202,7 +202,7 @@ static int init_route(struct module *m, struct module_route *r, unsigned worker)
 int module_start(struct module *m, struct loop *loop, unsigned worker, struct module_stats *stats)
 {
 	char why[MODULE_WHY_SIZE] = "";
-	int err = load(m, why);
+	int err = m->table ? 0 : load(m, why);
 
 	if (err) {
 		log_error("module '%s' %s", m->path, why);
