@@ -109,7 +109,7 @@ BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-module bench-slow bench-upstream-conns bench-redis bpf-stats \
         soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -175,6 +175,9 @@ bench-udp: $(BIN) $(BENCH) ## the UDP proxy beside nginx's stream module: datagr
 
 bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
 	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)
+
+bench-module: $(BENCH) $(MODULES) ## instructions for a constant answer, and for the same by a module (valgrind)
+	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench --modules $(B)/tests/modules $(ARGS)
 
 bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and others send or read a byte a second (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/slow_clients.py --tools $(B)/tests/bench \

@@ -278,7 +278,7 @@ def test_mistakes_are_refused_and_counted():
                     assert is_cut and "by reset" in str(e), (path, e)
         seen = counts(s)
         assert seen["errors"] == sum(x[3] for x in cases) and seen["mistakes"] >= 7, seen
-        assert "module wrong, /injection: a field that is none" in s.stderr()
+        assert "module wrong, /injection: a field whose value is none" in s.stderr()
         # Whoever pours without looking is stopped at 16 MiB.
         assert 15 << 20 < len(get(s.address(), "/flood").body) <= 17 << 20
         s.assert_no_worker_died()

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The smallest module: one answer to whatever is asked; `module_args` says whom it greets. */
+/* One answer to whatever is asked, made when the worker starts; `module_args` says whom it greets. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "sluice/handler.h"
 
 static void on_request(struct sluice_request *r)
 {
-	char text[128];
-	int len = snprintf(text, sizeof(text), "hello, %.100s\n", *r->instance->args ? r->instance->args : "world");
+	const char *text = r->instance->data;
 
-	sluice_reply(r, 200, "text/plain", text, (size_t)len);
+	sluice_reply(r, 200, "text/plain", text, strlen(text));
 }
 
 static int check(const char *args, char *why, size_t why_size)
@@ -20,10 +22,27 @@ static int check(const char *args, char *why, size_t why_size)
 	return -1;
 }
 
+static int init(struct sluice_instance *in)
+{
+	size_t size = strlen(in->args) + 32;
+	char *text = malloc(size);
+
+	if (!text)
+		return -ENOMEM;
+	snprintf(text, size, "hello, %s\n", *in->args ? in->args : "world");
+	in->data = text;
+	return 0;
+}
+
+static void on_exit_worker(struct sluice_instance *in)
+{
+	free(in->data);
+}
+
 static const struct sluice_route routes[] = {
 	{ .on_request = on_request },
 };
 
 const struct sluice_module sluice_module = {
-	SLUICE_HEAD, .name = "hello", SLUICE_ROUTES(routes), .check = check,
+	SLUICE_HEAD, .name = "hello", SLUICE_ROUTES(routes), .check = check, .init = init, .exit = on_exit_worker,
 };

@@ -74,12 +74,14 @@ static bool is_ours(struct span name)
 }
 
 /* RFC 9110 5.1, 5.5: whatever could end a line, or begin another, is none. */
-static bool is_field(struct span name, struct span value)
+static bool is_name(struct span name)
 {
-	const char *name_end = name.ptr + name.len, *value_end = value.ptr + value.len;
+	return name.len > 0 && scan_class(name.ptr, name.ptr + name.len, CLASS_TOKEN) == name.ptr + name.len;
+}
 
-	return name.len > 0 && scan_class(name.ptr, name_end, CLASS_TOKEN) == name_end &&
-	       scan_class(value.ptr, value_end, CLASS_VALUE) == value_end;
+static bool is_value(struct span value)
+{
+	return scan_class(value.ptr, value.ptr + value.len, CLASS_VALUE) == value.ptr + value.len;
 }
 
 static bool make_room(struct module_call *c, size_t len)
@@ -102,27 +104,37 @@ static bool make_room(struct module_call *c, size_t len)
 	return true;
 }
 
+/* A head without what was meant to be in it is none: 500. */
+static int refuse_field(struct module_call *c, const char *what, int err)
+{
+	c->reply->has_overflown = true;
+	return refuse(c, what, err);
+}
+
+/* A name that is one and not the server's. */
+static int append_field(struct module_call *c, struct span name, struct span value)
+{
+	if (!is_value(value))
+		return refuse_field(c, "a field whose value is none", -EINVAL);
+	if (!make_room(c, name.len + value.len + 4))
+		return refuse_field(c, "too many fields", -ENOSPC);
+	buf_add_span(&c->fields, name);
+	buf_add_lit(&c->fields, ": ");
+	buf_add_span(&c->fields, value);
+	buf_add_lit(&c->fields, "\r\n");
+	return 0;
+}
+
 static int add_field(struct sluice_request *r, const char *name, const char *value, size_t value_len)
 {
 	struct module_call *c = call_of(r);
-	struct span n = span_str(name), v = span_of(value, value_len);
+	struct span n = span_str(name);
 
 	if (c->reply->is_begun)
 		return refuse(c, "a field after begin", -EALREADY);
-	if (!is_field(n, v) || is_ours(n)) {
-		/* A head without what was meant to be in it is none: 500. */
-		c->reply->has_overflown = true;
-		return refuse(c, "a field that is none, or the server's", -EINVAL);
-	}
-	if (!make_room(c, n.len + v.len + 4)) {
-		c->reply->has_overflown = true;
-		return refuse(c, "too many fields", -ENOSPC);
-	}
-	buf_add_span(&c->fields, n);
-	buf_add_lit(&c->fields, ": ");
-	buf_add_span(&c->fields, v);
-	buf_add_lit(&c->fields, "\r\n");
-	return 0;
+	if (!is_name(n) || is_ours(n))
+		return refuse_field(c, "a field whose name is none, or the server's", -EINVAL);
+	return append_field(c, n, span_of(value, value_len));
 }
 
 static int begin(struct sluice_request *r, uint64_t length)
@@ -293,7 +305,7 @@ static int whole_reply(struct sluice_request *r, unsigned status, const char *ty
 	}
 	err = set_status(r, status);
 	if (type && !err)
-		err = add_field(r, "Content-Type", type, strlen(type));
+		err = append_field(c, SPAN("Content-Type"), span_str(type));
 	begin(r, len);
 	if (len)
 		reply_write(c->reply, data, len);
