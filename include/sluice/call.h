@@ -106,28 +106,4 @@ static inline size_t sluice_client(const struct sluice_request *r, char *out, si
 	return r->api->client(r, out, size);
 }
 
-/* Calls on_expire once, not before so many milliseconds; anew where it runs.  Stop it before `exit`. */
-static inline void sluice_timer_start(struct sluice_instance *in, struct sluice_timer *t, uint64_t after_ms)
-{
-	in->api->timer_start(in, t, after_ms);
-}
-
-/* Harmless where it does not run. */
-static inline void sluice_timer_stop(struct sluice_instance *in, struct sluice_timer *t)
-{
-	in->api->timer_stop(in, t);
-}
-
-/* Milliseconds of a clock that only goes forward, as of when this call of the module began. */
-static inline uint64_t sluice_now_ms(const struct sluice_instance *in)
-{
-	return in->api->now_ms(in);
-}
-
-/* A line in the server's log. */
-static inline void sluice_log(struct sluice_instance *in, enum sluice_level level, const char *text)
-{
-	in->api->log(in, level, text);
-}
-
 #endif

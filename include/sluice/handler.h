@@ -23,6 +23,30 @@
 
 #include "sluice/api.h"
 
+/* Calls on_expire once, not before so many milliseconds; anew where it runs.  Stop it before `exit`. */
+static inline void sluice_timer_start(struct sluice_instance *in, struct sluice_timer *t, uint64_t after_ms)
+{
+	in->api->timer_start(in, t, after_ms);
+}
+
+/* Harmless where it does not run. */
+static inline void sluice_timer_stop(struct sluice_instance *in, struct sluice_timer *t)
+{
+	in->api->timer_stop(in, t);
+}
+
+/* Milliseconds of a clock that only goes forward, as of when this call of the module began. */
+static inline uint64_t sluice_now_ms(const struct sluice_instance *in)
+{
+	return in->api->now_ms(in);
+}
+
+/* A line in the server's log. */
+static inline void sluice_log(struct sluice_instance *in, enum sluice_level level, const char *text)
+{
+	in->api->log(in, level, text);
+}
+
 /* What is called for requests to one path.  NULL: nothing to do then; of on_body: content is read and dropped. */
 struct sluice_route {
 	/* "GET"; NULL: whatever no other route of the path has.  HEAD comes as GET does where it has none of its own. */
@@ -30,7 +54,7 @@ struct sluice_route {
 	/* Behind the prefix of the configuration: "/", "/a/b", "/a/" and all below it with a star behind; NULL: all. */
 	const char *path;
 	void (*on_request)(struct sluice_request *r);
-	/* Content as it comes, without its framing; is_last once, with or without data.  Not where r->length is 0. */
+	/* Content as it comes, without its framing; is_last once, with or without data: at once where there is none. */
 	void (*on_body)(struct sluice_request *r, const void *data, size_t len, int is_last);
 	/* After sluice_begin: there is room for more.  May come more often than there is anything to do. */
 	void (*on_writable)(struct sluice_request *r);

@@ -12,8 +12,6 @@ static void on_request(struct sluice_request *r)
 	if (type.ptr)
 		sluice_add(r, "Content-Type", type.ptr, type.len);
 	sluice_begin(r, r->length);
-	if (r->length == 0)
-		sluice_end(r);
 }
 
 static void on_body(struct sluice_request *r, const void *data, size_t len, int is_last)

@@ -342,6 +342,11 @@ static void module__gets_content_without_its_framing(void **state)
 	run_until_replies(&f, 1);
 	assert_non_null(strstr(f.got, "\r\n\r\nabcdefg"));
 	assert_int_equal(stats.in_flight, 0);
+	/* The end of no content comes too. */
+	seen.body_len = 0;
+	client_say(&f, "POST /m/body HTTP/1.1\r\nHost: a\r\n\r\n");
+	run_until_replies(&f, 2);
+	assert_non_null(strstr(f.got, "Content-Length: 0\r\n"));
 }
 
 static void module__bears_content_it_does_not_take(void **state)

@@ -33,56 +33,57 @@ static struct module_match find(const struct module_table *t, const char *method
 	return match;
 }
 
+static const struct sluice_route specific[] = {
+	{ .method = "GET", .path = "/", .on_request = on_request },
+	{ .method = "GET", .path = "/a", .on_request = on_request },
+	{ .method = "PUT", .path = "/a", .on_request = on_request },
+	{ .method = "GET", .path = "/a/*", .on_request = on_request },
+	{ .method = "GET", .path = "/a/b/*", .on_request = on_request },
+	{ .method = "GET", .path = "/a/b/c", .on_request = on_request },
+	{ .path = "/any", .on_request = on_request },
+	{ .method = "GET", .path = "/any", .on_request = on_request },
+	{ .method = "PURGE", .path = "/cache/*", .on_request = on_request },
+	{ .method = "HEAD", .path = "/h", .on_request = on_request },
+	{ .method = "GET", .path = "/h", .on_request = on_request },
+	{ .method = "OPTIONS", .path = "/h", .on_request = on_request },
+};
+static const struct {
+	const char *method, *path;
+	int route;		/* -1: status */
+	unsigned status;
+	const char *rest, *allow;
+} cases[] = {
+	{ "GET", "/", 0, 0, "", NULL },
+	{ "GET", "/a", 1, 0, "", NULL },
+	{ "PUT", "/a", 2, 0, "", NULL },
+	{ "HEAD", "/a", 1, 0, "", NULL },
+	{ "GET", "/a/", 3, 0, "", NULL },
+	{ "GET", "/a/x/y", 3, 0, "x/y", NULL },
+	{ "GET", "/a/b", 3, 0, "b", NULL },
+	{ "GET", "/a/b/", 4, 0, "", NULL },
+	{ "GET", "/a/b/c", 5, 0, "", NULL },
+	{ "GET", "/a/b/c/d", 4, 0, "c/d", NULL },
+	{ "GET", "/any", 7, 0, "", NULL },
+	{ "BREW", "/any", 6, 0, "", NULL },
+	{ "OPTIONS", "/any", 6, 0, "", NULL },
+	{ "PURGE", "/cache/x", 8, 0, "x", NULL },
+	{ "HEAD", "/h", 9, 0, "", NULL },
+	{ "OPTIONS", "/h", 11, 0, "", NULL },
+	{ "DELETE", "/a", -1, 405, "", "GET, PUT, HEAD, OPTIONS" },
+	{ "OPTIONS", "/a", -1, 204, "", "GET, PUT, HEAD, OPTIONS" },
+	/* The path decides first: that "/a/b/" has no PUT is not made up for by "/a/". */
+	{ "PUT", "/a/b/x", -1, 405, "x", "GET, HEAD, OPTIONS" },
+	{ "GET", "/cache/x", -1, 405, "x", "PURGE, OPTIONS" },
+	{ "BREW", "/a", -1, 501, "", NULL },
+	{ "GET", "/b", -1, 404, "", "" },
+	{ "GET", "/cache", -1, 404, "", "" },
+	{ "GET", "/aa", -1, 404, "", "" },
+	{ "OPTIONS", "/b", -1, 404, "", "" },
+};
+
 static void module_table__finds_the_most_specific_path(void **state)
 {
-	static const struct sluice_route routes[] = {
-		{ .method = "GET", .path = "/", .on_request = on_request },
-		{ .method = "GET", .path = "/a", .on_request = on_request },
-		{ .method = "PUT", .path = "/a", .on_request = on_request },
-		{ .method = "GET", .path = "/a/*", .on_request = on_request },
-		{ .method = "GET", .path = "/a/b/*", .on_request = on_request },
-		{ .method = "GET", .path = "/a/b/c", .on_request = on_request },
-		{ .path = "/any", .on_request = on_request },
-		{ .method = "GET", .path = "/any", .on_request = on_request },
-		{ .method = "PURGE", .path = "/cache/*", .on_request = on_request },
-		{ .method = "HEAD", .path = "/h", .on_request = on_request },
-		{ .method = "GET", .path = "/h", .on_request = on_request },
-		{ .method = "OPTIONS", .path = "/h", .on_request = on_request },
-	};
-	static const struct {
-		const char *method, *path;
-		int route;		/* -1: status */
-		unsigned status;
-		const char *rest, *allow;
-	} cases[] = {
-		{ "GET", "/", 0, 0, "", NULL },
-		{ "GET", "/a", 1, 0, "", NULL },
-		{ "PUT", "/a", 2, 0, "", NULL },
-		{ "HEAD", "/a", 1, 0, "", NULL },
-		{ "GET", "/a/", 3, 0, "", NULL },
-		{ "GET", "/a/x/y", 3, 0, "x/y", NULL },
-		{ "GET", "/a/b", 3, 0, "b", NULL },
-		{ "GET", "/a/b/", 4, 0, "", NULL },
-		{ "GET", "/a/b/c", 5, 0, "", NULL },
-		{ "GET", "/a/b/c/d", 4, 0, "c/d", NULL },
-		{ "GET", "/any", 7, 0, "", NULL },
-		{ "BREW", "/any", 6, 0, "", NULL },
-		{ "OPTIONS", "/any", 6, 0, "", NULL },
-		{ "PURGE", "/cache/x", 8, 0, "x", NULL },
-		{ "HEAD", "/h", 9, 0, "", NULL },
-		{ "OPTIONS", "/h", 11, 0, "", NULL },
-		{ "DELETE", "/a", -1, 405, "", "GET, PUT, HEAD, OPTIONS" },
-		{ "OPTIONS", "/a", -1, 204, "", "GET, PUT, HEAD, OPTIONS" },
-		/* The path decides first: that "/a/b/" has no PUT is not made up for by "/a/". */
-		{ "PUT", "/a/b/x", -1, 405, "x", "GET, HEAD, OPTIONS" },
-		{ "GET", "/cache/x", -1, 405, "x", "PURGE, OPTIONS" },
-		{ "BREW", "/a", -1, 501, "", NULL },
-		{ "GET", "/b", -1, 404, "", "" },
-		{ "GET", "/cache", -1, 404, "", "" },
-		{ "GET", "/aa", -1, 404, "", "" },
-		{ "OPTIONS", "/b", -1, 404, "", "" },
-	};
-	struct sluice_module m = module_of(routes, ARRAY_LEN(routes));
+	struct sluice_module m = module_of(specific, ARRAY_LEN(specific));
 	struct module_table *t;
 	char why[256] = "";
 
@@ -91,8 +92,8 @@ static void module_table__finds_the_most_specific_path(void **state)
 		struct module_match match = find(t, cases[i].method, cases[i].path);
 
 		if (!match.route != (cases[i].route < 0) ||
-		    (match.route && strcmp(match.route->path, routes[cases[i].route].path)) ||
-		    (match.route && match.route->method != routes[cases[i].route].method) ||
+		    (match.route && strcmp(match.route->path, specific[cases[i].route].path)) ||
+		    (match.route && match.route->method != specific[cases[i].route].method) ||
 		    (!match.route && match.status != cases[i].status) ||
 		    (match.route && !span_eq(match.rest, span_str(cases[i].rest))) ||
 		    (cases[i].allow && !span_eq(match.allow, span_str(cases[i].allow))))

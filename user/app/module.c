@@ -158,6 +158,9 @@ static void on_request(struct request *req, struct reply *reply, void *conf)
 		return;
 	}
 	match.route->on_request(&c->pub);
+	/* Who waits for the end of the content is not left waiting where there is none. */
+	if (reply->ctx && c->is_body_over && match.route->on_body)
+		match.route->on_body(&c->pub, "", 0, 1);
 	/* Most are answered by now, and need no timer. */
 	if (reply->ctx && r->timeout_ms)
 		loop_timer_start(m->loop, &c->deadline, r->timeout_ms);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What module.c (requests), module_api.c (what modules call) and module_load.c (files and instances) share.
+ * What module.c (requests), module_load.c (files and instances) and what modules call (module_api.c, module_write.c,
+ * module_ask.c) share.
  *
  * A call is one request at a module, from on_request to the end of its reply.  It ends in one place, module_call_end():
  * the module has ended or aborted it, or it was told by on_abort.  Its reply outlives it, and reply->ctx is NULL then.
@@ -56,7 +57,41 @@ struct module_call {
 	char memory[MODULE_FIELDS_SMALL];
 };
 
+#define MODULE_AFTER_MAX (UINT64_C(1) << 50)	/* ms: a sum with the time does not overflow */
+
+static inline struct module_call *module_call_of(struct sluice_request *r)
+{
+	return container_of(r, struct module_call, pub);
+}
+
+static inline const struct module_call *module_const_call_of(const struct sluice_request *r)
+{
+	return container_of(r, const struct module_call, pub);
+}
+
+/* The module does something about it. */
+static inline void module_note_activity(struct module_call *c)
+{
+	c->active_ms = c->owner->module->loop->now_ms;
+}
+
+/* module_api.c: counts and tells a mistake.  Returns `err`. */
+int module_refuse(const struct module_call *c, const char *what, int err);
+
+/* What modules call, as in sluice/api.h: module_api.c, and of it in module_write.c and module_ask.c */
 extern const struct sluice_api module_api;
+int module_write(struct sluice_request *r, const void *data, size_t len);
+int module_write_held(struct sluice_request *r, const void *data, size_t len, void (*release)(void *ctx), void *ctx);
+int module_write_file(struct sluice_request *r, int fd, uint64_t offset, uint64_t len, void (*release)(void *ctx),
+		      void *ctx);
+struct sluice_span module_header(const struct sluice_request *r, const char *name);
+int module_field(const struct sluice_request *r, uint32_t index, struct sluice_span *ret_name,
+		 struct sluice_span *ret_value);
+size_t module_client(const struct sluice_request *r, char *out, size_t size);
+void module_timer_start(struct sluice_instance *in, struct sluice_timer *t, uint64_t after_ms);
+void module_timer_stop(struct sluice_instance *in, struct sluice_timer *t);
+uint64_t module_now_ms(const struct sluice_instance *in);
+void module_log(struct sluice_instance *in, enum sluice_level level, const char *text);
 
 /* module.c.  Frees it; the reply's context becomes NULL. */
 void module_call_end(struct module_call *c);
