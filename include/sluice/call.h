@@ -30,14 +30,17 @@ static inline int sluice_write(struct sluice_request *r, const void *data, size_
 	return r->api->write(r, data, len);
 }
 
-/* Refers to the bytes, which must not change until `release`; NULL: they stay for as long as the process lives. */
+/*
+ * Refers to the bytes, which must not change until `release`; NULL: they stay for as long as the process lives.  What is
+ * refused is not released.
+ */
 static inline int sluice_write_held(struct sluice_request *r, const void *data, size_t len,
 				    void (*release)(void *ctx), void *ctx)
 {
 	return r->api->write_held(r, data, len, release, ctx);
 }
 
-/* A part of a file, sent by the kernel; the descriptor must stay open until `release`. */
+/* A part of a file, sent by the kernel; the descriptor must stay open until `release`, likewise. */
 static inline int sluice_write_file(struct sluice_request *r, int fd, uint64_t offset, uint64_t len,
 				    void (*release)(void *ctx), void *ctx)
 {

@@ -47,12 +47,13 @@ static const struct sluice_route specific[] = {
 	{ .method = "GET", .path = "/h", .on_request = on_request },
 	{ .method = "OPTIONS", .path = "/h", .on_request = on_request },
 };
+
 static const struct {
 	const char *method, *path;
 	int route;		/* -1: status */
 	unsigned status;
 	const char *rest, *allow;
-} cases[] = {
+} lookups[] = {
 	{ "GET", "/", 0, 0, "", NULL },
 	{ "GET", "/a", 1, 0, "", NULL },
 	{ "PUT", "/a", 2, 0, "", NULL },
@@ -88,16 +89,16 @@ static void module_table__finds_the_most_specific_path(void **state)
 	char why[256] = "";
 
 	assert_int_equal(module_table_new(&m, &t, why, sizeof(why)), 0);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct module_match match = find(t, cases[i].method, cases[i].path);
+	for (size_t i = 0; i < ARRAY_LEN(lookups); i++) {
+		struct module_match match = find(t, lookups[i].method, lookups[i].path);
 
-		if (!match.route != (cases[i].route < 0) ||
-		    (match.route && strcmp(match.route->path, specific[cases[i].route].path)) ||
-		    (match.route && match.route->method != specific[cases[i].route].method) ||
-		    (!match.route && match.status != cases[i].status) ||
-		    (match.route && !span_eq(match.rest, span_str(cases[i].rest))) ||
-		    (cases[i].allow && !span_eq(match.allow, span_str(cases[i].allow))))
-			fail_msg("%s %s: route %s, status %u, rest '%.*s', allow '%.*s'", cases[i].method, cases[i].path,
+		if (!match.route != (lookups[i].route < 0) ||
+		    (match.route && strcmp(match.route->path, specific[lookups[i].route].path)) ||
+		    (match.route && match.route->method != specific[lookups[i].route].method) ||
+		    (!match.route && match.status != lookups[i].status) ||
+		    (match.route && !span_eq(match.rest, span_str(lookups[i].rest))) ||
+		    (lookups[i].allow && !span_eq(match.allow, span_str(lookups[i].allow))))
+			fail_msg("%s %s: route %s, status %u, rest '%.*s', allow '%.*s'", lookups[i].method, lookups[i].path,
 				 match.route ? match.route->path : "none", match.status, SPAN_ARG(match.rest),
 				 SPAN_ARG(match.allow));
 	}

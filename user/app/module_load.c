@@ -55,22 +55,26 @@ static int copy(int from, off_t size, int to)
 	return fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 ? -errno : 0;
 }
 
-/* Takes the descriptor.  That of the copy, or -errno. */
-static int copy_file(int from)
+/* Takes the descriptor.  That of the copy, or -errno and why. */
+static int copy_file(int from, char why[MODULE_WHY_SIZE])
 {
 	struct stat st;
-	int fd, err;
+	int fd, err = fstat(from, &st) < 0 ? -errno : 0;
 
-	if (fstat(from, &st) < 0)
-		err = -errno;
-	else
+	if (!err)
 		err = !S_ISREG(st.st_mode) ? -EINVAL : st.st_size > FILE_MAX ? -EFBIG : 0;
-	fd = err ? err : new_memfd();
-	if (fd >= 0) {
-		err = copy(from, st.st_size, fd);
-		if (err)
-			close(fd);
+	if (err) {
+		snprintf(why, MODULE_WHY_SIZE, "cannot be read: %s", err == -EINVAL ? "it is no file" : strerror(-err));
+		close(from);
+		return err;
 	}
+	fd = new_memfd();
+	err = fd < 0 ? fd : copy(from, st.st_size, fd);
+	if (err)
+		snprintf(why, MODULE_WHY_SIZE, "cannot be copied into memory: %s%s", strerror(-err),
+			 err == -EACCES ? " (is vm.memfd_noexec 2?)" : "");
+	if (err && fd >= 0)
+		close(fd);
 	close(from);
 	return err ? err : fd;
 }
@@ -89,15 +93,18 @@ int module_open(const char *path, struct module **ret_module, char why[MODULE_WH
 	do {
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	} while (fd < 0 && errno == EINTR);
-	m->fd = fd < 0 ? -errno : copy_file(fd);
-	if (m->fd >= 0) {
-		*ret_module = m;
-		return 0;
+	if (fd < 0) {
+		fd = -errno;
+		snprintf(why, MODULE_WHY_SIZE, "cannot be read: %s", strerror(-fd));
+	} else {
+		fd = copy_file(fd, why);
 	}
-	fd = m->fd;
-	snprintf(why, MODULE_WHY_SIZE, "cannot be read: %s", fd == -EINVAL ? "it is no file" : strerror(-fd));
-	module_free(m);
-	return fd;
+	m->fd = fd;
+	if (fd < 0)
+		module_free(m);
+	else
+		*ret_module = m;
+	return MIN(fd, 0);
 }
 
 void module_free(struct module *m)

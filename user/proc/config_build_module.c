@@ -82,9 +82,8 @@ static void try_it(const void *ctx, char *why, size_t size)
 	const struct attempt *a = ctx;
 	char text[MODULE_WHY_SIZE] = "";
 
-	if (module_try(a->module, a->args, text) && !*text)
-		snprintf(text, sizeof(text), "cannot be loaded");
-	snprintf(why, size, "%s", text);
+	if (module_try(a->module, a->args, text))
+		snprintf(why, size, "%s", *text ? text : "cannot be loaded");
 }
 
 /* Nothing of it runs in this process, which may be root. */
