@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLUICE_ABI 1
+#define SLUICE_ABI 1u
 #define SLUICE_UNKNOWN UINT64_MAX	/* a length that nobody knows beforehand */
 #define SLUICE_FULL 65536		/* bytes on their way above which one should wait for on_writable */
 #define SLUICE_WRITE_MAX 16777216	/* bytes on their way above which sluice_write refuses: -ENOBUFS */

@@ -228,6 +228,51 @@ static void on_drain(struct sluice_instance *in)
 	seen.drains++;
 }
 
+/* Version 1 is what modules were built for: members come at the end or not at all, on whatever machine. */
+
+#define WORD sizeof(void *)
+#define AT(type, member, words) _Static_assert(offsetof(struct type, member) == (words) * WORD, #member " has moved")
+
+AT(sluice_module, name, 8 / WORD);
+AT(sluice_module, routes, 8 / WORD + 1);
+AT(sluice_module, route_count, 8 / WORD + 2);
+AT(sluice_module, check, 16 / WORD + 2);
+AT(sluice_module, on_drain, 16 / WORD + 5);
+AT(sluice_route, path, 1);
+AT(sluice_route, on_request, 2);
+AT(sluice_route, on_body, 3);
+AT(sluice_route, on_writable, 4);
+AT(sluice_route, on_timer, 5);
+AT(sluice_route, on_abort, 6);
+AT(sluice_instance, args, 1);
+AT(sluice_instance, data, 4);
+AT(sluice_request, instance, 1);
+AT(sluice_request, data, 2);
+AT(sluice_request, method, 3);
+AT(sluice_request, query, 13);
+AT(sluice_request, length, 15);
+AT(sluice_timer, data, 1);
+AT(sluice_api, status, 8 / WORD);
+AT(sluice_api, add, 8 / WORD + 1);
+AT(sluice_api, begin, 8 / WORD + 2);
+AT(sluice_api, write, 8 / WORD + 3);
+AT(sluice_api, write_held, 8 / WORD + 4);
+AT(sluice_api, write_file, 8 / WORD + 5);
+AT(sluice_api, end, 8 / WORD + 6);
+AT(sluice_api, reply, 8 / WORD + 7);
+AT(sluice_api, error, 8 / WORD + 8);
+AT(sluice_api, abort, 8 / WORD + 9);
+AT(sluice_api, queued, 8 / WORD + 10);
+AT(sluice_api, pause, 8 / WORD + 11);
+AT(sluice_api, wake, 8 / WORD + 12);
+AT(sluice_api, header, 8 / WORD + 13);
+AT(sluice_api, field, 8 / WORD + 14);
+AT(sluice_api, client, 8 / WORD + 15);
+AT(sluice_api, timer_start, 8 / WORD + 16);
+AT(sluice_api, timer_stop, 8 / WORD + 17);
+AT(sluice_api, now_ms, 8 / WORD + 18);
+AT(sluice_api, log, 8 / WORD + 19);
+
 /* The server ------------------------------------------------------------------------------------------------------ */
 
 static struct fixture f;

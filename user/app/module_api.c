@@ -9,6 +9,8 @@
 #include "base/err.h"
 #include "http/scan.h"
 
+#define PATH_SHOWN 200 /* bytes of it, in the log */
+
 int module_refuse(const struct module_call *c, const char *what, int err)
 {
 	struct module *m = c->owner->module;
@@ -16,7 +18,8 @@ int module_refuse(const struct module_call *c, const char *what, int err)
 
 	m->stats->mistakes++;
 	if (more)
-		log_warn("module %s, %.*s: %s%s", m->code.name, SPAN_ARG(c->req->path), what, more);
+		log_warn("module %s, %.*s: %s%s", m->code.name, (int)MIN(c->req->path.len, (size_t)PATH_SHOWN),
+			 c->req->path.ptr, what, more);
 	return err;
 }
 
