@@ -64,7 +64,9 @@ struct config_listen_udp {
 	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS, ROUTE_STORE, ROUTE_MODULE };
+enum route_kind {
+	ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS, ROUTE_STORE, ROUTE_MODULE
+};
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 

@@ -53,6 +53,7 @@ int build_modules(struct config *c)
 
 	for (unsigned i = 0; i < c->site_count; i++)
 		count += c->sites[i].route_count;
+	c->module_count = 0;
 	c->modules = calloc(count + 1, sizeof(*c->modules));
 	if (!c->modules)
 		return -ENOMEM;
