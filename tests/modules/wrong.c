@@ -123,7 +123,7 @@ static void on_crash(struct sluice_request *r)
 
 static void on_block(struct sluice_request *r)
 {
-	poll(NULL, 0, 3000);
+	poll(NULL, 0, 10000);
 	sluice_reply(r, 200, NULL, NULL, 0);
 }
 
