@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Stores: HTTP's own semantics on them, many clients at once, and what is left when a process or all of them are killed.
 
-`make check-store` and `make crash-store` run histories and kills for longer.
+Those in files; test_store_redis.py runs what is the same for all of them at a Redis server, too.  `make check-store` and `make crash-store` run histories and kills for longer.
 """
 import contextlib
 import functools
@@ -24,12 +24,13 @@ from test_reload import children, make_holdable
 from test_sandbox import need_strict
 from test_upgrade import Upgraded
 
-STORE = 'store "s" { path = "@DIR@/db"%s }\n'
+# Where server() has its store, and the sections that takes.
+place = {"keys": 'path = "@DIR@/db"', "sections": ""}
 
 
 def server(keys="", route=None, path=None, extra_keys="", **more):
     """A store at "/"; `path` names another folder."""
-    text = STORE % ("  " + keys if keys else "")
+    text = place["sections"] + 'store "s" { %s  %s }\n' % (place["keys"], keys)
     if path:
         text = text.replace("@DIR@/db", path)
     return Server(routes={"/": dict({"store": "s"}, **(route or {}))}, extra=extra_keys + text, **more)
