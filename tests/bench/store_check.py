@@ -24,7 +24,6 @@ import linear
 import test_store
 import test_store_redis
 from linear import UNKNOWN
-from redis_peer import Redis
 from store_load import Recorder
 
 
@@ -141,14 +140,11 @@ class RedisCrashes(Crashes):
         if victim != "worker":
             self.redis.start()
         super().again(victim)
+        test_store_redis.wait_connected(self.server)
 
 
 def run(options):
-    with contextlib.ExitStack() as stack:
-        redis = None
-        if options.redis:
-            redis = stack.enter_context(Redis(test_store_redis.DURABLE))
-            stack.enter_context(test_store_redis.at(redis, backoff="50ms"))
+    with test_store_redis.durable() if options.redis else contextlib.nullcontext() as redis:
         if options.what == "history":
             return history(options)
         return (RedisCrashes(options, redis) if redis else Crashes(options)).run()

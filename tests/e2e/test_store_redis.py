@@ -39,10 +39,17 @@ def at(redis, **keys):
 
 
 @contextlib.contextmanager
+def durable():
+    """Likewise, at a server of its own that has what it answers on the disk."""
+    with Redis(DURABLE) as r, at(r, backoff="50ms"):
+        yield r
+
+
+@contextlib.contextmanager
 def served(keys="", redis_keys=None, redis_options=None, are_same=True, **more):
     """(redis, server) with a store at "/".  are_same: the workers are those it began with, at the end."""
     with Redis(redis_options) as r, at(r, **(redis_keys or {})), server(keys, **more) as s:
-        wait_for(lambda: redis_counters(s)["connections"] == 4, "the workers are connected")
+        wait_connected(s)
         yield r, s
         if are_same:
             s.assert_no_worker_died()
@@ -50,6 +57,10 @@ def served(keys="", redis_keys=None, redis_options=None, are_same=True, **more):
 
 def redis_counters(s):
     return s.status()["totals"]["redis"]
+
+
+def wait_connected(s):
+    wait_for(lambda: redis_counters(s)["connections"] == 2 * len(s.workers()), "all workers are connected")
 
 
 def calls(redis, command):
@@ -247,6 +258,11 @@ def test_a_user_with_no_more_rights_than_the_manual_names():
             assert listing(c, "/")[1]["items"] and c.request("/a", "DELETE").status == 204
 
 
+def test_the_commands_of_the_manual_do_what_it_says():
+    with Redis() as r:
+        test_store.follow_the_manual(1, {"127.0.0.1:6379": "127.0.0.1:%d" % r.port})
+
+
 def test_large_listings_end_in_time():
     """Many names, more collections than a page has items, a small `reply`: pages stay within it."""
     with served("value = 1k", {"reply": "4k"}) as (r, s), Client(s) as c:
@@ -275,7 +291,7 @@ def test_it_works_in_a_strict_sandbox():
             r.kill()
             wait_for(lambda: redis_counters(s)["connections"] == 0, "sluice has noticed")
             r.start()
-            wait_for(lambda: redis_counters(s)["connections"] == 4, "and is back")
+            wait_connected(s)
         assert "sandbox" not in s.stderr(), s.stderr()
 
 
@@ -433,6 +449,7 @@ def test_a_server_that_is_killed_loses_nothing():
         for _ in range(3):
             kill_and_check(s, rec, r.kill, random.uniform(0.05, 0.25))
             r.start()
+            wait_connected(s)
             settle(rec, s)
         assert len(rec.ops) > 100 and linear.check(rec.ops) == [], len(rec.ops)
         assert stats(s)["failed"] == 0, stats(s)
@@ -462,6 +479,7 @@ def test_a_server_that_stands_still_under_load_loses_nothing():
             kill_and_check(s, rec, stall, random.uniform(0.05, 0.2))
             r.kill(signal.SIGCONT)
             wait_for(lambda: is_idle(r), "it has done what it was given")
+            wait_connected(s)
             settle(rec, s)
         assert linear.check(rec.ops) == []
         assert stats(s)["timeouts"] > 0
@@ -474,6 +492,7 @@ def test_killed_workers_lose_nothing():
             pids = [w["pid"] for w in s.workers()]
             kill_and_check(s, rec, lambda: os.kill(pids[i % len(pids)], signal.SIGKILL), random.uniform(0.01, 0.15))
             wait_for(s.ready, "both workers serve")
+            wait_connected(s)
             settle(rec, s)
         assert linear.check(rec.ops) == []
 
