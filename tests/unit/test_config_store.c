@@ -108,6 +108,7 @@ static void config_store__faults_are_reported(void **state)
 		{ REDIS "store \"s\" { redis = \"main\"  timeout = 1s }\n" SITE, 3, "'timeout' has no effect" },
 		{ "store \"s\" { path = \"/tmp/a\"  key_prefix = \"a\" }\n" SITE, 2, "'key_prefix' has no effect" },
 		{ "store \"s\" { path = \"/tmp/a\"  engine = \"lmdb\"  redis = \"main\" }\n" SITE, 2, "'redis' has no effect" },
+		{ REDIS "store \"s\" { redis = \"a b\" }\n" SITE, 3, "redis" },
 		{ REDIS "store \"s\" { redis = \"mian\" }\n" SITE, 3, "did you mean 'main'" },
 		{ "store \"s\" { redis = \"main\" }\n" SITE, 2, "there is no redis 'main'" },
 		{ REDIS "store \"s\" { redis = \"main\"  key_prefix = \"a*\" }\n" SITE, 3, "key_prefix" },

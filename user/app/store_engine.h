@@ -74,8 +74,8 @@ struct store_ask {
 	 */
 	void (*on_value)(struct store_ask *a, int err, const struct store_value *v);
 	/*
-	 * `name` is a segment, of a sub-collection with its '/' (`v` is NULL then).  Of the content
-	 * only the length is there.  False: no more of them.
+	 * `name` is a segment, of a sub-collection with its '/' (`v` is NULL then).  Of the content only the length may be
+	 * there.  False: no more of them.
 	 */
 	bool (*on_item)(struct store_ask *a, struct span name, const struct store_value *v);
 	/* `err` likewise.  `has_more`: on_item said false, or the engine has had enough. */

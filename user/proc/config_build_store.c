@@ -36,7 +36,7 @@ static int choose_engine(struct config_faults *f, cfg_t *section, struct config_
 {
 	const struct config_setting *engine = config_setting(section, "engine", 0);
 
-	if (!engine && s->redis)
+	if (!engine && config_setting(section, "redis", 0))
 		s->engine = STORE_ENGINE_REDIS;
 	check_keys(f, section, s);
 	if (s->engine == STORE_ENGINE_REDIS && !s->key_prefix && asprintf(&s->key_prefix, "%s:", s->name) < 0) {
@@ -118,7 +118,7 @@ static bool is_within(const char *prefix, const char *other)
 	return strncmp(prefix, other, strlen(prefix)) == 0;
 }
 
-static bool is_same_redis(const struct config_store *a, const struct config_store *b)
+static bool shares_keys(const struct config_store *a, const struct config_store *b)
 {
 	return a->redis && b->redis && a->key_prefix && b->key_prefix && strcmp(a->redis, b->redis) == 0 &&
 	       (is_within(a->key_prefix, b->key_prefix) || is_within(b->key_prefix, a->key_prefix));
@@ -133,7 +133,7 @@ static void check_pair(struct config_faults *f, const struct config_store *s, co
 		config_fault_value(f, s->place.line, "store", NULL,
 				   "store '%.100s' has the folder of '%.100s' on line %u: expected one for each", s->name,
 				   before->name, before->place.line);
-	if (is_same_redis(s, before))
+	if (shares_keys(s, before))
 		config_fault_value(f, s->place.line, "store", NULL,
 				   "store '%.100s' has keys of '%.100s' on line %u: '%s' and '%s' begin alike: expected a "
 				   "key_prefix of its own for each",
@@ -179,29 +179,15 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 				   STORE_PREFIX_MAX);
 }
 
-static const struct config_redis *find_redis(const struct config *c, const char *name, struct suggest *near)
-{
-	for (unsigned i = 0; i < c->redis_count; i++) {
-		if (strcmp(c->redis[i].name, name) == 0)
-			return &c->redis[i];
-		suggest_offer(near, c->redis[i].name);
-	}
-	return NULL;
-}
-
 static void check_redis(struct config_faults *f, cfg_t *section, const struct config *c, const struct config_store *s)
 {
 	const struct config_setting *setting = config_setting(section, "redis", 0);
 	const struct config_redis *redis;
-	struct suggest near;
 
 	if (s->engine != STORE_ENGINE_REDIS || !setting || !s->redis)
 		return;
-	suggest_init(&near, s->redis);
-	redis = find_redis(c, s->redis, &near);
-	if (!redis)
-		build_report_unknown(f, setting->line, "redis", "redis", s->redis, &near, "a section such as redis \"main\" { }");
-	else if (s->value + STORE_REDIS_REPLY_EXTRA > redis->reply)
+	redis = build_find_redis(f, c, setting);
+	if (redis && s->value + STORE_REDIS_REPLY_EXTRA > redis->reply)
 		config_fault_value(f, s->place.line, "store", NULL,
 				   "store '%.100s': one resource (value, %llu bytes, and %d more) has to fit into an answer of the "
 				   "redis (reply, %llu)",
