@@ -60,7 +60,7 @@ struct sluice_route {
 	void (*on_writable)(struct sluice_request *r);
 	/* Once for each sluice_wake. */
 	void (*on_timer)(struct sluice_request *r);
-	/* The client is gone, or was too slow, or you were: free what r->data has; only r->data may be looked at. */
+	/* The client is gone, or was too slow, or you were: free what r->data has.  Of `r` only that and r->instance count. */
 	void (*on_abort)(struct sluice_request *r);
 };
 
