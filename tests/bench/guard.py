@@ -5,10 +5,11 @@
     make bench-guard WRITE=1      put the present figures into guard.json
     make bench-guard ARGS=-f      with the functions of each module
 
-User space only, counted by callgrind: what a busy machine does to times it does not do to this.  A server is
-asked a few times in each case; another one is asked as often, and then many times more in one case: their difference is
-what these took, without start-up, caches to be filled and the end.  The client sends when the worker waits, so nothing depends on who is faster.  No steering program: callgrind knows
-no BPF.  More than TOLERANCE above the committed figure fails; less than it below asks to be committed.
+User space only, counted by callgrind: what a busy machine does to times it does not do to this.  A server is asked a few
+times in each case; another one is asked as often, and then many times more in one case: their difference is what these
+took, without start-up, caches to be filled and the end.  The client sends when the worker waits, so nothing depends on
+who is faster.  No steering program: callgrind knows no BPF.  More than TOLERANCE above the committed figure fails; as
+much below it asks to be committed.
 
 Another compiler makes other instructions, and another libc or processor has other copy loops.  Where these are not what
 the figures were made with, they are printed and nothing is compared: exit status 77.
@@ -19,13 +20,12 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 
 from callgrind import ask, by_module, difference, profile_of, total, under_callgrind
 from common import need_tool, output_of, skipping
-from harness import SLUICE, Server, request
+from harness import SLUICE, Server, Skip, request
 from proxy_peers import Backend, set_tools
 
 FIGURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard.json")
@@ -124,6 +124,8 @@ def compilers(program):
 def conditions():
     """What the figures depend on beside the source."""
     flags = os.path.join(os.path.dirname(SLUICE), "flags")
+    if not os.path.exists(flags):
+        raise Skip("nobody knows how %s was compiled: there is no %s" % (SLUICE, flags))
     with open("/proc/cpuinfo") as f:
         words = set(f.read().split())
     with open(flags) as f:
@@ -205,7 +207,8 @@ def main():
     set_tools(options.tools)
     with skipping():
         need_tool("valgrind")
-    sys.exit(run(options))
+        status = run(options)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

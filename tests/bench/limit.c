@@ -4,10 +4,10 @@
  *
  *   limit PORT WORKERS [BYTES [close]]      PORT 0: any; prints "port N" when it listens
  *
- * One process for each CPU, pinned, with a listening socket of its own (SO_REUSEPORT) and an edge-triggered epoll.  It looks
- * for the end of each head and for nothing else, and sends a constant reply of BYTES (default 5): the same to everybody,
- * whatever was asked.  Heads that were read together are answered in one send.  close: each connection ends after the first
- * reply, as `Connection: close` asks for.
+ * One process for each CPU, pinned, with a listening socket of its own (SO_REUSEPORT) and an edge-triggered epoll.  It
+ * looks for the end of each head and for nothing else, and sends a constant reply of BYTES (default 5): the same to
+ * everybody, whatever was asked.  Heads that were read together are answered in one send.  close: each connection ends
+ * after the first reply, as `Connection: close` asks for.
  *
  * A reply costs the two system calls that no server can do without, recv and send, and its share of an epoll_wait.
  */
@@ -112,7 +112,7 @@ static size_t count_heads(struct side *s, const char *data, size_t len)
 	return count;
 }
 
-/* A short read has emptied the socket; only where the client has ended, its end is still to be read: no event will tell. */
+/* A short read has emptied the socket; only an end of the client that came with it is still there: no event will tell. */
 static void take(int fd, bool is_ending)
 {
 	static char data[TAIL + (64 << 10)];
@@ -162,7 +162,7 @@ static void serve(int listener)
 		for (int i = 0; i < count; i++) {
 			int fd = ev[i].data.fd;
 
-			/* A descriptor that was closed and given anew in this batch has a stale event: no harm, nothing is there. */
+			/* One that was closed and given anew in this batch: there is nothing to read yet, no harm. */
 			if (fd == listener)
 				accept_all(epoll, listener);
 			else if (sides[fd].is_open && ev[i].events & ~(unsigned)EPOLLOUT)

@@ -31,7 +31,6 @@ class Case:
     """
 
     unit, quantity = "us", "cpu_us"  # what a server is judged by: the less the better
-    rounds = None  # of one's own
 
     def __init__(self, what, target, limit=None, needs="", connections=64, pipeline=1, mode="keepalive", fields=()):
         self.what, self.target, self.limit, self.needs = what, target, limit, needs
@@ -60,7 +59,7 @@ class Case:
             got = {name: [] for name in servers}
             for server in servers.values():  # caches filled, clocks up
                 self.load(bench, server, 0.2)
-            for turn in range(self.rounds or bench.rounds):
+            for turn in range(bench.rounds):
                 for name in list(servers)[:: 1 if turn % 2 == 0 else -1]:
                     got[name].append(self.turn(bench, servers[name]))
                     servers[name].empty_log()
@@ -174,10 +173,9 @@ class ManyIdle(Case):
 
 class Memory(Case):
     unit, quantity = "B", "bytes"
-    rounds = 1  # it does not depend on luck
 
     def run(self, bench):
-        """Servers of their own: what an allocator has once it seldom gives back."""
+        """Once, for it does not depend on luck; servers of their own: what an allocator has once it seldom gives back."""
         with self.servers(bench) as servers:
             return {name: [self.turn(bench, server)] for name, server in servers.items()}
 
@@ -197,16 +195,21 @@ class FixedRate(Case):
     """An open loop: requests are due at random, and their times count from then."""
 
     unit, quantity = "ms", "p99.9"
-    saturated = "constant"  # the case that says how much they can do
+
+    def __init__(self, what, target, saturated, is_checked=False, **more):
+        """saturated: the case that says how much they can do; is_checked: once by h2load as well"""
+        super().__init__(what, target, **more)
+        self.saturated, self.is_checked = saturated, is_checked
 
     def run(self, bench):
         self.rate = bench.half_of_slowest(self.saturated)
         got = super().run(bench)
-        self.cross_check(bench, got)
+        if self.is_checked:
+            self.cross_check(bench, got)
         return got
 
     def turn(self, bench, server):
-        got = self.load(bench, server, bench.seconds * 2, ["rate=%d" % self.rate, "warmup=300ms"])
+        got = self.load(bench, server, bench.seconds * 1.5, ["rate=%d" % self.rate, "warmup=300ms"])
         return dict(got, rate=self.rate, **latencies(got["said"]["latency_ms"]))
 
     def cross_check(self, bench, got):
@@ -231,7 +234,6 @@ def h2load(bench, server, target, connections, rate):
 class Mixed(FixedRate):
     """One request in a hundred is for 1 MiB; what that does to the others."""
 
-    saturated = "128"
     MIX = "99 GET /128\n1 GET /1m\n"
 
     def run(self, bench):
@@ -252,7 +254,6 @@ class Instructions(Case):
     """Of user space, under callgrind, as guard.py counts them."""
 
     unit, quantity = "instructions", "instructions"
-    rounds = 1
 
     def run(self, bench):
         # sluice's are those of guard.py: without the steering, whose program callgrind cannot look into.
@@ -315,11 +316,16 @@ CASES = {
     "browser": Case("128 B file, a browser's fields (1 KiB)", "/128", 128, "files", fields=BROWSER),
     "log": Logged("128 B file, a browser's fields, access log", "/128", None, "log", fields=BROWSER),
     "idle": ManyIdle("constant reply, 64 of 10,000 connections active", "/hello", 5),
-    "rate": FixedRate("constant reply, 64 connections, half of what the slowest can do", "/hello", 5),
-    "mixed": Mixed("128 B, and 1 MiB once in 100, a quarter of what the slowest can do", "/128", None, "files"),
+    "rate": FixedRate("constant reply, half of what the slowest can do", "/hello", "constant", True, limit=5),
+    "128-rate": FixedRate("128 B file, half of what the slowest can do", "/128", "128", limit=128, needs="files"),
+    "close-rate": FixedRate(
+        "constant reply, a connection for each, half of what the slowest can do", "/hello", "close", limit=5, mode="close"
+    ),
+    "mixed": Mixed("128 B, and 1 MiB once in 100, a quarter of what the slowest can do", "/128", "128", needs="files"),
     "proxy": Proxied("small reply by the proxy, 64 connections", "cpu_us", "us", vs_proxies.saturate, True),
     "proxy-1m": Proxied("1 MiB by the proxy, 8 connections", "cpu_gb", "s/GB", large_bodies),
     "memory": Memory("an idle connection, of 10,000", "/hello"),
     "instructions": Instructions("constant reply", "/hello"),
     "browser-instructions": Instructions("128 B file, a browser's fields (1 KiB)", "/128", None, "files", fields=BROWSER),
 }
+SATURATED = {case.saturated for case in CASES.values() if isinstance(case, FixedRate)}

@@ -65,7 +65,7 @@ def rate_table(results):
 
 def latency_table(results):
     rows = []
-    for name in measured(results, ("rate", "mixed")):
+    for name in measured(results, ("rate", "128-rate", "close-rate", "mixed")):
         rate = results.values(name, "rate")[0]
         for key in LATENCIES + ("large_p99",) * (name == "mixed"):
             label = "%s; %d/s: %s" % (CASES[name].what, rate, key.replace("large_p99", "p99 of the 1 MiB"))

@@ -22,7 +22,7 @@ import guard
 from callgrind import total
 from common import machine, median, own_network, skipping, split_cpus
 from harness import Skip, need_tool, raise_descriptor_limit
-from peer_cases import CASES, IDLE, LATENCIES
+from peer_cases import CASES, IDLE, LATENCIES, SATURATED
 from peer_report import write_documents
 from peer_results import FLOOR, GOALS, Results, losses
 from proxy_peers import set_tools
@@ -53,7 +53,7 @@ class Bench:
 
 def measure(bench, name):
     got = CASES[name].run(bench)
-    if name in ("constant", "128"):
+    if name in SATURATED:
         bench.note_slowest(name, got)
     return got
 
@@ -135,7 +135,8 @@ def main():
     with skipping():
         for name in options.servers.split(","):
             name == "sluice" or need_tool(name)
-        for program in ("limit", "backend", "relay", "bulkload"):
+        names = options.cases.replace(",", " ").split() or list(CASES)
+        for program in ("limit", "backend", "relay", "bulkload") if "proxy" in names else ("limit",):
             tool(program)
         need_tool("wrk"), need_tool("h2load"), need_tool("valgrind")
         if raise_descriptor_limit(IDLE + 2000) < IDLE + 2000:
@@ -155,7 +156,6 @@ def main():
         how = "make bench%s, %d rounds of %g s, %d worker(s) each" % (
             " QUICK=1" if bench.is_quick else "", bench.rounds, bench.seconds, bench.workers
         )
-        names = [n for n in options.cases.replace(",", " ").split()] or list(CASES)
         is_fine = run_cases(bench, names, results, how)
     finally:
         shutil.rmtree(www, ignore_errors=True)

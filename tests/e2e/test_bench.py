@@ -13,7 +13,7 @@ import chart  # noqa: E402
 import peer_report  # noqa: E402
 from document import Document  # noqa: E402
 from figures import Figure  # noqa: E402
-from harness import SLUICE, Client, main, request  # noqa: E402
+from harness import SLUICE, TOP, Client, Skip, main, need_root, request  # noqa: E402
 from peer_results import GOALS, Results, losses  # noqa: E402
 
 
@@ -136,6 +136,27 @@ def test_results_are_kept_and_none_is_lost():
             assert "measure these too: constant" in str(refused), refused
         else:
             raise AssertionError("a page lost a case")
+
+
+def test_bench_of_two_servers():
+    need_root()  # a network of its own
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--tools", os.path.join(os.path.dirname(SLUICE), "tests/bench"), "--out", folder, "--servers", "sluice,nginx"]
+        done = subprocess.run(
+            [sys.executable, os.path.join(TOP, "tests/bench/vs_peers.py"), *words]
+            + "--cases constant,log --rounds 1 --seconds 0.1".split(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode == 77:
+            raise Skip(done.stdout.strip().splitlines()[-1])
+        assert done.returncode == 0 and "ERROR" not in done.stdout, done.stdout
+        got = Results(folder)
+    assert got.names("constant") == ["sluice", "nginx", "limit"] and got.names("log") == ["sluice", "nginx"]
+    for case, name in (("constant", "sluice"), ("constant", "nginx"), ("constant", "limit"), ("log", "nginx")):
+        assert got.median(case, "rps", name) > 0, (case, name)
+    assert "access log on: CPU, x off" in done.stdout and goal_of("access log on: CPU, x off").judge(got)[2] == 1
 
 
 def test_charts_are_svg():
