@@ -144,7 +144,7 @@ def test_bench_of_two_servers():
         words = ["--tools", os.path.join(os.path.dirname(SLUICE), "tests/bench"), "--out", folder, "--servers", "sluice,nginx"]
         done = subprocess.run(
             [sys.executable, os.path.join(TOP, "tests/bench/vs_peers.py"), *words]
-            + "--cases constant,log --rounds 1 --seconds 0.1".split(),
+            + "--cases constant,log --rounds 1 --seconds 0.3".split(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
