@@ -16,7 +16,7 @@
 #include <jansson.h>
 
 #include "app/upstream_table.h"
-#include "net/limit_table.h"
+#include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
@@ -56,6 +56,7 @@ struct generation {
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	struct limit_table limits;	/* of clients; may be lent by the generation before */
 	struct limit_rows limit_rows;
+	struct limit_share limit_share;	/* with other hosts */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */
 	struct steer *steer;
@@ -67,6 +68,7 @@ struct generation {
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
 	struct supervisor storers;	/* a slot for each store */
+	struct supervisor sharer;	/* one slot, or none: hosts share no limits */
 	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
 	struct store_stats **store_stats;	/* the same, to count in */
 	bool *is_store_linked;		/* [store][worker]: both have their end of a connection */

@@ -41,6 +41,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
 	supervisor_abandon(&g->storers);
+	supervisor_abandon(&g->sharer);
 	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
@@ -93,6 +94,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.store_stats = g->store_stats,
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
+		.limit_post = limit_share_post(&g->limit_share, &g->limits, slot, !g->config->limits.is_closed),
 		.stats = &g->stats[slot],
 		.all_stats = g->stats,
 		.worker_count = g->worker_count,

@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-static int add(struct runtime *rt, const struct config_redis *conf)
+struct redis_server_options runtime_redis_options(const struct config_redis *conf)
 {
-	struct redis_server_options opt = {
+	return (struct redis_server_options){
 		.name = conf->name,
 		.user = conf->user,
 		.password = conf->password,
@@ -22,6 +22,11 @@ static int add(struct runtime *rt, const struct config_redis *conf)
 		.first_endpoint = conf->upstream.servers[0].first_endpoint,
 		.endpoint_count = conf->upstream.servers[0].endpoint_count,
 	};
+}
+
+static int add(struct runtime *rt, const struct config_redis *conf)
+{
+	struct redis_server_options opt = runtime_redis_options(conf);
 	int err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
 
 	if (!err)
@@ -66,10 +71,22 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
+/* One for the limits alone is the sharer's business, and of no worker. */
+static bool has_route(const struct config *c, const struct config_redis *redis)
+{
+	for (unsigned i = 0; i < c->site_count; i++)
+		for (unsigned k = 0; k < c->sites[i].route_count; k++)
+			if (c->sites[i].routes[k].kind == ROUTE_REDIS &&
+			    strcmp(c->sites[i].routes[k].value, redis->name) == 0)
+				return true;
+	return false;
+}
+
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
+		if (has_route(rt->config, &rt->config->redis[i]))
+			redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 
 void runtime_drain_redis(struct runtime *rt)

@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
-#include "net/limit_table.h"
+#include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
@@ -56,6 +56,9 @@ struct status_source {
 	const struct config *stores;	/* likewise */
 	struct store_stats *const *store_stats;
 	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
+	const struct limit_share *share;	/* NULL, or without memory: other hosts hear nothing of it */
+	const struct config_limits *share_config;
+	uint32_t sharer_pid;		/* 0: none at the moment */
 	const struct sandbox *sandbox;	/* NULL: not known */
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */
 };
