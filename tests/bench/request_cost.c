@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests on one kept connection of one server, for counting instructions (make bench-limits):
+ * Requests on one kept connection of one server, for counting instructions (make bench-limits, make bench-module):
  *
- *   request_cost none|rate|shared|bytes COUNT
+ *   request_cost none|rate|shared|bytes|respond|FILE.so COUNT
  *
- * none: no limit.  rate: requests of the client are counted.  shared: other hosts are to hear of them.  bytes: least rates of bytes are watched.  The server runs in
+ * none: no limit.  rate: requests of the client are counted.  shared: other hosts are to hear of them.  bytes: least rates
+ * of bytes are watched.  respond: a constant answer of 13 bytes.  FILE.so: the answer of that module.  The server runs in
  * this process; loop_turn() is what is to be counted.
  */
 #include <errno.h>
@@ -14,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app/module.h"
+#include "app/respond.h"
 #include "http/server.h"
 
 static const char request[] = "GET /hello HTTP/1.1\r\nHost: example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
@@ -26,14 +29,39 @@ static void on_request(struct request *req, struct reply *r, void *conf)
 	reply_end(r);
 }
 
-static struct site_table *make_sites(const struct limit_rate *rate)
+/* In use until the end of the process: nothing of it is freed. */
+static void *load(const char *path, struct loop *l)
 {
-	static const struct handler_ops ops = { .name = "hello", .on_request = on_request };
+	static struct module_stats stats;
+	struct module_route_options opt = { .prefix = SPAN("/"), .timeout_ms = 60000, .body_max = 1 << 20 };
+	char why[MODULE_WHY_SIZE];
+	void *conf;
+
+	if (module_open(path, &opt.module, why) || module_route_new(&opt, &conf) ||
+	    module_start(opt.module, l, 0, &stats))
+		exit(1);
+	return conf;
+}
+
+static struct site_table *make_sites(const char *mode, struct loop *l, const struct limit_rate *rate)
+{
+	static const struct handler_ops own = { .name = "hello", .on_request = on_request };
 	static const char *const names[] = { "*" };
+	const struct respond_options constant = { .body = "hello, world\n", .type = "text/plain" };
 	struct site_table *sites = site_table_new();
+	const struct handler_ops *ops = &own;
+	void *conf = NULL;
 	struct site *site;
 
-	if (!sites || site_add(sites, names, 1, &site) || site_add_route(site, SPAN("/"), &ops, NULL, NULL))
+	if (strcmp(mode, "respond") == 0) {
+		ops = &respond_ops;
+		if (respond_new(&constant, &conf))
+			exit(1);
+	} else if (strchr(mode, '/')) {
+		ops = &module_ops;
+		conf = load(mode, l);
+	}
+	if (!sites || site_add(sites, names, 1, &site) || site_add_route(site, SPAN("/"), ops, conf, NULL))
 		exit(1);
 	site_limit_route(site, rate);
 	site_table_seal(sites);
@@ -71,13 +99,13 @@ int main(int argc, char **argv)
 	if (argc != 3 || loop_init(&loop) || limit_table_open(&table, 65536) ||
 	    limit_share_open(&share, &rate, 1, 1, UINT64_MAX) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds)) {
-		fprintf(stderr, "request_cost none|rate|shared|bytes COUNT\n");
+		fprintf(stderr, "request_cost none|rate|shared|bytes|respond|FILE.so COUNT\n");
 		return 2;
 	}
 	struct server server = {
 		.loop = &loop,
 		.stats = &stats,
-		.sites = make_sites(strcmp(argv[1], "rate") == 0 || is_shared ? &rate : NULL),
+		.sites = make_sites(argv[1], &loop, strcmp(argv[1], "rate") == 0 || is_shared ? &rate : NULL),
 		.parse = { .request_line_max = 8192, .head_max = 16384, .field_max = 100, .body_max = 1 << 20 },
 		.timeouts = { .header = 60000, .body = 60000, .keepalive = 60000, .write = 60000, .linger = 1000 },
 	};

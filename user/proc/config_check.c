@@ -181,6 +181,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	build_check_udp(f, cfg, c);
 	build_check_redis(f, cfg, c);
 	build_check_stores(f, cfg, c);
+	build_check_modules(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_rates(f, cfg, c);
 	check_steering(f, cfg, c);

@@ -204,6 +204,8 @@ static int open_all(struct generation *g, const struct generation *before)
 	if (!err)
 		err = generation_open_stores(g, before);
 	if (!err)
+		err = generation_open_modules(g);
+	if (!err)
 		err = open_steer(g, before);
 	if (!err)
 		err = open_inboxes(g, before);
@@ -298,6 +300,7 @@ void generation_free(struct generation *g)
 	supervisor_fini(&g->storers);
 	supervisor_fini(&g->sharer);
 	generation_close_stores(g);
+	generation_close_modules(g);
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);

@@ -396,6 +396,7 @@ int master_run(struct config *config)
 	};
 	list_init(&m->generations);
 	list_init(&m->store_shares);
+	list_init(&m->module_past);
 	list_init(&m->elders);
 	job_init(&m->sweep, on_sweep);
 	reload_init(&m->reload, m);

@@ -42,6 +42,7 @@ struct master {
 	struct shm owners_memory;
 	struct stats_block *past;	/* of generations that are gone, one for each slot there can be */
 	struct list store_shares;	/* generation_store.c */
+	struct list module_past;	/* generation_module.c */
 	struct shm past_memory;
 	struct bus bus;			/* between workers; open as soon as a configuration has a channel */
 	struct reload reload;

@@ -92,6 +92,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.upstreams = &g->upstreams,
 		.bus = bus_is_open(&m->bus) ? &m->bus : NULL,
 		.store_stats = g->store_stats,
+		.module_stats = generation_module_stats(g, slot),
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
 		.limit_post = limit_share_post(&g->limit_share, &g->limits, slot, !g->config->limits.is_closed),
@@ -216,6 +217,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	stats_forget_gauges(&g->stats[slot]);
+	generation_forget_modules(g, slot);
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)

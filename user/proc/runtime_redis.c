@@ -71,13 +71,15 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
-/* One for the limits alone is the sharer's business, and of no worker. */
-static bool has_route(const struct config *c, const struct config_redis *redis)
+/* By routes and stores; what shares limits between hosts has a connection of its own. */
+static bool is_used(const struct config *c, const char *name)
 {
+	for (unsigned i = 0; i < c->store_count; i++)
+		if (c->stores[i].engine == STORE_ENGINE_REDIS && strcmp(c->stores[i].redis, name) == 0)
+			return true;
 	for (unsigned i = 0; i < c->site_count; i++)
-		for (unsigned k = 0; k < c->sites[i].route_count; k++)
-			if (c->sites[i].routes[k].kind == ROUTE_REDIS &&
-			    strcmp(c->sites[i].routes[k].value, redis->name) == 0)
+		for (unsigned n = 0; n < c->sites[i].route_count; n++)
+			if (c->sites[i].routes[n].kind == ROUTE_REDIS && strcmp(c->sites[i].routes[n].value, name) == 0)
 				return true;
 	return false;
 }
@@ -85,7 +87,7 @@ static bool has_route(const struct config *c, const struct config_redis *redis)
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		if (has_route(rt->config, &rt->config->redis[i]))
+		if (is_used(rt->config, rt->config->redis[i].name))
 			redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 

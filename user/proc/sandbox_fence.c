@@ -141,6 +141,18 @@ static int allow_route(int ruleset, const struct config_route *route)
 	return err ? err : allow_links(ruleset, route->value, rights);
 }
 
+static int allow_route_files(int ruleset, const struct config_route *route)
+{
+	int err = route->kind == ROUTE_FILES ? allow_route(ruleset, route) : 0;
+
+	for (unsigned i = 0; route->kind == ROUTE_MODULE && i < route->module.read_count && !err; i++) {
+		err = allow_path(ruleset, route->module.read[i], FS_READ_FILE | FS_READ_DIR);
+		if (!err)
+			err = allow_links(ruleset, route->module.read[i], FS_READ_FILE | FS_READ_DIR);
+	}
+	return err;
+}
+
 static int allow_worker_files(int ruleset, const struct config *c)
 {
 	/* What an acceptor without descriptors keeps in reserve. */
@@ -148,8 +160,7 @@ static int allow_worker_files(int ruleset, const struct config *c)
 
 	for (unsigned i = 0; i < c->site_count; i++)
 		for (unsigned k = 0; k < c->sites[i].route_count && !err; k++)
-			if (c->sites[i].routes[k].kind == ROUTE_FILES)
-				err = allow_route(ruleset, &c->sites[i].routes[k]);
+			err = allow_route_files(ruleset, &c->sites[i].routes[k]);
 	return err;
 }
 

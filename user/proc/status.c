@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proc/json_text.h"
+#include "proc/module_report.h"
 #include "proc/stats.h"
 #include "proc/store_report.h"
 #include "proc/upstream_report.h"
@@ -395,5 +396,6 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill(&f, "listen", listens(src->listens, src->listen_count));
 	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));
 	fill(&f, "stores", store_report_json(src->stores, src->store_stats));
+	fill(&f, "modules", module_report_json(src->modules, src->module_sums));
 	return fill_end(&f);
 }

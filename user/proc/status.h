@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
+#include "module_shm.h"
 #include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
@@ -55,6 +56,8 @@ struct status_source {
 	const struct upstream_table *upstream_table;
 	const struct config *stores;	/* likewise */
 	struct store_stats *const *store_stats;
+	const struct config *modules;	/* likewise */
+	const struct module_stats *module_sums;
 	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
 	const struct limit_share *share;	/* NULL, or without memory: other hosts hear nothing of it */
 	const struct config_limits *share_config;

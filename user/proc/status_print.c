@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "proc/module_report.h"
 #include "proc/store_report.h"
 #include "proc/upstream_report.h"
 
@@ -305,4 +306,5 @@ void status_print(const json_t *status, FILE *out)
 	print_shared_limits(status, out);
 	upstream_report_print(json_object_get(status, "upstreams"), out);
 	store_report_print(json_object_get(status, "stores"), out);
+	module_report_print(json_object_get(status, "modules"), out);
 }

@@ -295,6 +295,7 @@ static int start_runtime(struct worker *w)
 		.table = opt->upstreams,
 		.bus = opt->bus,
 		.store_stats = opt->store_stats,
+		.module_stats = opt->module_stats,
 		.worker = opt->slot,
 		.file_limit = opt->file_limit,
 	};

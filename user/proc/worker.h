@@ -65,6 +65,7 @@ struct worker_options {
 	const struct upstream_table *upstreams;
 	struct bus *bus;		/* NULL: no channel is configured */
 	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
+	struct module_stats *module_stats;	/* this worker's, of each module; NULL: there is none */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
 	struct limit_post limit_post;
