@@ -14,6 +14,7 @@ from common import machine, need_tool, skipping
 MODES = {
     "none": "no limits",
     "rate": "rate = ...: requests of the client are counted",
+    "shared": "redis = ...: other hosts are to hear of them",
     "bytes": "header_rate, body_rate, write_rate",
 }
 

@@ -2,11 +2,11 @@
 /*
  * Requests on one kept connection of one server, for counting instructions (make bench-limits, make bench-module):
  *
- *   request_cost none|rate|bytes|respond|FILE.so COUNT
+ *   request_cost none|rate|shared|bytes|respond|FILE.so COUNT
  *
- * none: no limit.  rate: requests of the client are counted.  bytes: least rates of bytes are watched.  respond: a constant
- * answer of 13 bytes.  FILE.so: the answer of that module.  The server runs in this process; loop_turn() is what is to be
- * counted.
+ * none: no limit.  rate: requests of the client are counted.  shared: other hosts are to hear of them.  bytes: least rates
+ * of bytes are watched.  respond: a constant answer of 13 bytes.  FILE.so: the answer of that module.  The server runs in
+ * this process; loop_turn() is what is to be counted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -68,8 +68,10 @@ static struct site_table *make_sites(const char *mode, struct loop *l, const str
 	return sites;
 }
 
-static void run(struct loop *l, int client, unsigned count)
+/* `ring`: NULL, or what the sharer is to read. */
+static void run(struct loop *l, int client, unsigned count, struct limit_ring *ring)
 {
+	struct limit_use use;
 	char answer[4096];
 
 	for (unsigned i = 0; i < count; i++) {
@@ -77,7 +79,7 @@ static void run(struct loop *l, int client, unsigned count)
 			exit(1);
 		while (recv(client, answer, sizeof(answer), MSG_DONTWAIT) <= 0)
 			loop_turn(l, 100);
-		if (memcmp(answer, "HTTP/1.1 200", 12) != 0)
+		if (memcmp(answer, "HTTP/1.1 200", 12) != 0 || (ring && !limit_ring_take(ring, &use)))
 			exit(1);
 	}
 }
@@ -89,22 +91,27 @@ int main(int argc, char **argv)
 	union sock_addr peer = { .v4 = { .sin_family = AF_INET, .sin_addr.s_addr = 0x0100007f } };
 	struct stats_block stats = { 0 };
 	struct limit_table table = { 0 };
+	struct limit_share share = { 0 };
+	bool is_shared = argc == 3 && strcmp(argv[1], "shared") == 0;
 	struct loop loop;
 	int fds[2];
 
 	if (argc != 3 || loop_init(&loop) || limit_table_open(&table, 65536) ||
+	    limit_share_open(&share, &rate, 1, 1, UINT64_MAX) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds)) {
-		fprintf(stderr, "request_cost none|rate|bytes|respond|FILE.so COUNT\n");
+		fprintf(stderr, "request_cost none|rate|shared|bytes|respond|FILE.so COUNT\n");
 		return 2;
 	}
 	struct server server = {
 		.loop = &loop,
 		.stats = &stats,
-		.sites = make_sites(argv[1], &loop, strcmp(argv[1], "rate") == 0 ? &rate : NULL),
+		.sites = make_sites(argv[1], &loop, strcmp(argv[1], "rate") == 0 || is_shared ? &rate : NULL),
 		.parse = { .request_line_max = 8192, .head_max = 16384, .field_max = 100, .body_max = 1 << 20 },
 		.timeouts = { .header = 60000, .body = 60000, .keepalive = 60000, .write = 60000, .linger = 1000 },
 	};
 	server.limits.table = &table;
+	if (is_shared)
+		server.limits.post = limit_share_post(&share, &table, 0, false);
 	if (strcmp(argv[1], "bytes") == 0) {
 		server.limits.header_rate = server.limits.body_rate = server.limits.write_rate = 500;
 		server.limits.has_pace = true;
@@ -112,7 +119,7 @@ int main(int argc, char **argv)
 	}
 	server_init(&server, "bench");
 	server_add(&server, fds[0], &peer, false);
-	run(&loop, fds[1], (unsigned)atoi(argv[2]));
+	run(&loop, fds[1], (unsigned)atoi(argv[2]), server.limits.post.ring);
 	close(fds[1]);
 	server_close_all(&server, CLOSE_DRAIN);
 	loop_fini(&loop);

@@ -132,6 +132,8 @@ void config_free(struct config *c)
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
+	free(c->limits.redis);
+	free(c->limits.key_prefix);
 	free(c->listens);
 	free(c->udp_listens);
 	free(c->sites);

@@ -245,6 +245,10 @@ struct config_limits {
 	uint64_t rate;			/* requests of a client per hour */
 	unsigned burst;			/* requests at once */
 	unsigned clients;		/* that can be counted */
+	char *redis;			/* by which hosts share rates; NULL: they do not */
+	char *key_prefix;		/* there */
+	uint64_t sync;			/* ms, from report to report */
+	bool is_closed;			/* without word from there requests are refused; else each host counts for itself */
 	char **exempt;			/* "ADDR/BITS" or "ADDR": not limited */
 	unsigned exempt_count;
 	uint64_t age;			/* ms, of a connection */
@@ -254,6 +258,8 @@ struct config_limits {
 };
 
 #define CONFIG_BURST_HOURS_MAX 12u	/* burst / rate, as LIMIT_WINDOW_MAX */
+/* The same of rates that hosts share: what a client owes because of twelve of them fits into LIMIT_WINDOW_MAX. */
+#define CONFIG_SHARED_BURST_HOURS_MAX 1u
 
 struct config_timeouts {		/* ms */
 	uint64_t header, body, keepalive, write, linger, drain;

@@ -17,7 +17,7 @@
 
 #include "app/upstream_table.h"
 #include "module_shm.h"
-#include "net/limit_table.h"
+#include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
@@ -57,6 +57,7 @@ struct generation {
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	struct limit_table limits;	/* of clients; may be lent by the generation before */
 	struct limit_rows limit_rows;
+	struct limit_share limit_share;	/* with other hosts */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */
 	struct steer *steer;
@@ -70,6 +71,7 @@ struct generation {
 	struct supervisor storers;	/* a slot for each store that has a writer */
 	unsigned *storer_stores;	/* of each slot: which one */
 	unsigned storer_count;
+	struct supervisor sharer;	/* one slot, or none: hosts share no limits */
 	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
 	struct store_stats **store_stats;	/* the same, to count in */
 	struct module_stats *module_stats;	/* shared: [worker][module]; generation_module.c */

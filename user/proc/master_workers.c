@@ -41,6 +41,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
 	supervisor_abandon(&g->storers);
+	supervisor_abandon(&g->sharer);
 	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
@@ -94,6 +95,7 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.module_stats = generation_module_stats(g, slot),
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
+		.limit_post = limit_share_post(&g->limit_share, &g->limits, slot, !g->config->limits.is_closed),
 		.stats = &g->stats[slot],
 		.all_stats = g->stats,
 		.worker_count = g->worker_count,

@@ -6,6 +6,7 @@
 #ifndef SLUICE_PROC_RUNTIME_H
 #define SLUICE_PROC_RUNTIME_H
 
+#include "app/redis_server.h"
 #include "http/route.h"
 #include "http/server.h"
 #include "net/cidr.h"
@@ -69,6 +70,8 @@ struct runtime_options {
 int runtime_start(struct runtime *rt, const struct runtime_options *opt);
 /* A connection to the writer of that store; takes the descriptor. */
 void runtime_link_store(struct runtime *rt, unsigned store, int fd);
+/* runtime_redis.c: what a worker's part in that server is made of, the texts borrowed. */
+struct redis_server_options runtime_redis_options(const struct config_redis *conf);
 /* Idle connections to servers are closed, streams of messages end, modules are told, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* The server stops: WebSockets are told to leave, spread evenly over that time. */
@@ -84,8 +87,8 @@ void runtime_fill_limits(struct runtime *rt, struct server_limits *ret_limits);
 /* Whether requests or connections are to be counted in shared memory. */
 bool runtime_wants_rates(const struct runtime *rt);
 bool runtime_wants_counts(const struct runtime *rt);
-/* The longest window of a rate, in units of the table. */
-uint64_t runtime_window_max(const struct runtime *rt);
+/* The most that any client can owe, in units of the table. */
+uint64_t runtime_debt_max(const struct runtime *rt);
 void runtime_free(struct runtime *rt);
 
 #endif

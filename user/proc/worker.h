@@ -68,6 +68,7 @@ struct worker_options {
 	struct module_stats *module_stats;	/* this worker's, of each module; NULL: there is none */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
+	struct limit_post limit_post;
 	struct stats_block *stats;	/* of this slot and generation */
 	const struct stats_block *all_stats;	/* of all slots of the generation */
 	unsigned worker_count;
