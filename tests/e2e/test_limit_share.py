@@ -191,6 +191,7 @@ def test_a_user_with_no_other_rights():
         rights = re.search(r"(?m)^    (ACL SETUSER web on >secret .*)$", text_of("docs", "redis.md")).group(1)
         redis.command(*rights.split())
         redis.command("ACL", "SETUSER", "none", "on", ">secret", "~*", "+get")
+        redis.command("ACL", "SETUSER", "half", "on", ">secret", "~*", "+evalsha", "+eval", "+set", "+time")
         keys = dict(FAULT_TIMES, user="web", password="secret")
         with hosts(redis, SLOW, keys=keys, start_redis=False) as (a, b):
             wait_known(a)
@@ -199,6 +200,11 @@ def test_a_user_with_no_other_rights():
         with hosts(redis, SLOW, count=1, keys=dict(keys, user="none"), start_redis=False) as (s,):
             wait_word(s, "limits: redis main is of no use (NOPERM")
             assert not shared(s)["known"] and shared(s)["failures"] > 0
+        with hosts(redis, SLOW, count=1, keys=dict(keys, user="half"), start_redis=False) as (s,):
+            wait_known(s)
+            admitted(s, 1, "127.0.0.2")
+            wait_word(s, "limits: redis main is of no use (")
+            assert shared(s)["failures"] > 0 and shared(s)["reports"] == 0
 
 
 def test_a_script_that_is_gone_is_sent_again():
@@ -209,11 +215,13 @@ def test_a_script_that_is_gone_is_sent_again():
         redis.command("SCRIPT", "FLUSH")
         assert_hears(b, "127.0.0.2")
         assert all(shared(s)["failures"] == 0 and shared(s)["untold"] == 0 for s in (a, b))
-        # Whoever writes nonsense there is told of.
-        redis.command("RPUSH", "sluice:rate:0:127.0.0.9", "x")
-        assert admitted(a, 1, "127.0.0.9") == 1
-        wait_word(a, "limits: redis main is of no use (")
-        wait_word(a, "hosts share their rates by redis main again")
+        # Nonsense is replaced.
+        redis.command("RPUSH", "sluice:rate:0:127.0.0.8", "x")
+        redis.command("SET", "sluice:rate:0:127.0.0.9", "x")
+        for source in ("127.0.0.8", "127.0.0.9"):
+            use_up(a, source, 20)
+            assert_hears(b, source)
+        assert all(shared(s)["failures"] == 0 for s in (a, b))
 
 
 # --- Redis fails ---
