@@ -42,6 +42,11 @@ void redis_service_start(struct redis_service *s, struct loop *loop, const struc
 	redis_hub_start(s->hub);
 }
 
+struct redis_server *redis_service_server(const struct redis_service *s)
+{
+	return s->server;
+}
+
 void redis_service_drain(struct redis_service *s)
 {
 	s->is_draining = true;

@@ -55,6 +55,8 @@ static void free_route(struct config_route *route)
 	free_list(route->websocket.origins, route->websocket.origins_count);
 	free_list(route->redis.allow, route->redis.allow_count);
 	free(route->redis.key_prefix);
+	free(route->module.args);
+	free_list(route->module.read, route->module.read_count);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);
@@ -104,6 +106,8 @@ static void free_store(struct config_store *s)
 {
 	free(s->name);
 	free(s->path);
+	free(s->redis);
+	free(s->key_prefix);
 }
 
 void config_free(struct config *c)
@@ -128,12 +132,15 @@ void config_free(struct config *c)
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
+	free(c->limits.redis);
+	free(c->limits.key_prefix);
 	free(c->listens);
 	free(c->udp_listens);
 	free(c->sites);
 	free(c->upstreams);
 	free(c->redis);
 	free(c->stores);
+	free(c->modules);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);

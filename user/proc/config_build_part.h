@@ -37,10 +37,16 @@ void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct confi
 /* config_build_redis.c: every redis, and what must fit together for routes to them.  0 or -ENOMEM. */
 int build_redis(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* The redis of that name; NULL: none, which is told unless one of them has lost its name. */
+const struct config_redis *build_find_redis(struct config_faults *f, const struct config *c,
+					    const struct config_setting *setting);
 /* Every upstream and redis, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
 /* config_build_store.c: every store; 0 or -ENOMEM.  Then what is about stores and routes to them. */
 int build_stores(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_stores(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* config_build_module.c: the paths of all modules; 0 or -ENOMEM.  Then whether they can be loaded. */
+int build_modules(struct config *c);
+void build_check_modules(struct config_faults *f, cfg_t *cfg, const struct config *c);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/limit_sync.h"
 #include "app/redis_commands.h"
 #include "app/redis_route.h"
 #include "app/redis_route_request.h"
@@ -140,15 +141,22 @@ static void check_names(struct config_faults *f, const struct config *c)
 	}
 }
 
-static void report_unknown(struct config_faults *f, const struct config *c, const struct config_setting *setting)
+const struct config_redis *build_find_redis(struct config_faults *f, const struct config *c,
+					    const struct config_setting *setting)
 {
+	const struct config_redis *found = find(c, setting->text, c->redis_count);
 	struct suggest near;
 
 	suggest_init(&near, setting->text);
-	for (unsigned i = 0; i < c->redis_count; i++)
+	for (unsigned i = 0; i < c->redis_count; i++) {
+		if (!*c->redis[i].name)
+			return found;
 		suggest_offer(&near, c->redis[i].name);
-	build_report_unknown(f, setting->line, "redis", "redis", setting->text, &near,
-			     "a section such as redis \"cache\" { }");
+	}
+	if (!found)
+		build_report_unknown(f, setting->line, "redis", "redis", setting->text, &near,
+				     "a section such as redis \"cache\" { }");
+	return found;
 }
 
 static void check_route(struct config_faults *f, cfg_t *section, const struct config_route *route,
@@ -158,20 +166,41 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 
 	if (!redis || route->kind != ROUTE_REDIS)
 		return;
-	if (is_whole && !find(c, redis->text, c->redis_count))
-		report_unknown(f, c, redis);
+	if (is_whole)
+		build_find_redis(f, c, redis);
 	if (!config_is_given(section, "allow") && !config_has_gap(section))
 		config_fault_value(f, redis->line, "redis", NULL,
 				   "the route allows no command: expected allow = { \"GET\", ... } beside it");
+}
+
+static bool has_rate(const struct config *c)
+{
+	for (unsigned i = 0; i < c->site_count; i++)
+		for (unsigned k = 0; k < c->sites[i].route_count; k++)
+			if (c->sites[i].routes[k].rate != UINT64_MAX && c->sites[i].routes[k].rate)
+				return true;
+	return c->limits.rate != 0;
+}
+
+static void check_shared_limits(struct config_faults *f, cfg_t *cfg, const struct config *c, bool is_whole)
+{
+	const struct config_setting *s = config_setting(cfg_getsec(cfg, "limits"), "redis", 0);
+
+	_Static_assert(REDIS_PREFIX_MAX <= LIMIT_SYNC_PREFIX_MAX, "what is taken as a prefix has room");
+	if (!s || !is_whole)
+		return;
+	build_find_redis(f, c, s);
+	if (!has_rate(c))
+		config_fault_value(f, s->line, "redis", NULL,
+				   "limits: it is rates that hosts share by redis, and no rate is set");
 }
 
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
 	bool is_whole = !config_has_gap(cfg);
 
-	for (unsigned i = 0; i < c->redis_count; i++)
-		is_whole = is_whole && *c->redis[i].name;
 	check_names(f, c);
+	check_shared_limits(f, cfg, c, is_whole);
 	for (unsigned i = 0; i < c->site_count; i++) {
 		cfg_t *site = cfg_getnsec(cfg, "site", i);
 

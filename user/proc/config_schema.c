@@ -55,6 +55,7 @@
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 #define FOR_REDIS   (1u << ROUTE_REDIS)
 #define FOR_STORE   (1u << ROUTE_STORE)
+#define FOR_MODULE  (1u << ROUTE_MODULE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -98,7 +99,8 @@ static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
 					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
 					 [WEBSOCKET_PUBLISH_ANY] = "any",
 					 NULL};
-static const char *const store_engines[] = {[STORE_ENGINE_LMDB] = "lmdb", NULL};
+static const char *const store_engines[] = {
+	[STORE_ENGINE_LMDB] = "lmdb", [STORE_ENGINE_REDIS] = "redis", NULL};
 static const char *const store_names[] = {
 	[STORE_NAMES_RANDOM] = "random", [STORE_NAMES_TIME] = "time", NULL};
 
@@ -220,14 +222,19 @@ static const struct config_key redis_keys[] = {
 	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
 };
 
+#define FOR_LMDB     .store_engines = 1u << STORE_ENGINE_LMDB
+#define FOR_REDIS_DB .store_engines = 1u << STORE_ENGINE_REDIS
+
 /* `path` has no default: two stores may not have the same. */
 static const struct config_key store_keys[] = {
-	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL)},
+	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL), FOR_LMDB},
+	{"redis", TEXT(config_store, redis, NULL, config_check_upstream_name, NULL), FOR_REDIS_DB},
+	{"key_prefix", TEXT(config_store, key_prefix, NULL, config_check_key_prefix, NULL), FOR_REDIS_DB},
 	{"engine", CHOICE(config_store, engine, store_engines, "lmdb")},
-	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g")},
+	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g"), FOR_LMDB},
 	{"value", SIZE(config_store, value, KIB, 16 * MIB, NULL, "1m")},
 	{"memory", SIZE(config_store, memory, MIB, 64 * GIB, NULL, "64m")},
-	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
+	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s"), FOR_LMDB},
 };
 
 #define WAIT(member, hi, word, def)                                                                \
@@ -242,6 +249,7 @@ static const struct config_key route_keys[] = {
 	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"redis", HANDLER(ROUTE_REDIS, NULL)},
 	{"store", HANDLER(ROUTE_STORE, NULL)},
+	{"module", HANDLER(ROUTE_MODULE, config_check_module)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -265,7 +273,7 @@ static const struct config_key route_keys[] = {
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
 	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL),
-	 .route_kinds = FOR_PROXY | FOR_REDIS},
+	 .route_kinds = FOR_PROXY | FOR_REDIS | FOR_MODULE},
 	{"rate", RATE(config_route, rate, NULL)},
 	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
@@ -299,6 +307,11 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_REDIS},
 	{"require_match", BOOL(config_route, store.requires_match, "false"), .route_kinds = FOR_STORE},
 	{"names", CHOICE(config_route, store.names, store_names, "random"), .route_kinds = FOR_STORE},
+	{"module_args", TEXT(config_route, module.args, NULL, NULL, NULL), .route_kinds = FOR_MODULE},
+	{"module_timeout", DURATION(config_route, module.timeout, CONFIG_MS, 10, DAY_MS, "off", "60s"),
+	 .route_kinds = FOR_MODULE},
+	{"module_read", LIST(config_route, module.read, config_check_module_read, NULL),
+	 .route_kinds = FOR_MODULE},
 };
 
 static const struct config_key log_keys[] = {
@@ -330,6 +343,10 @@ static const struct config_key limits_keys[] = {
 	{"rate", RATE(config, limits.rate, "off")},
 	{"burst", COUNT(config, limits.burst, 1, 1000000, NULL, "1")},
 	{"clients", COUNT(config, limits.clients, 64, 1 << 24, NULL, "65536")},
+	{"redis", TEXT(config, limits.redis, NULL, config_check_upstream_name, NULL)},
+	{"key_prefix", TEXT(config, limits.key_prefix, NULL, config_check_key_prefix, "sluice:rate:")},
+	{"sync", DURATION(config, limits.sync, CONFIG_MS, 5, 1000, NULL, "50ms")},
+	{"fail_open", BOOL(config, limits.is_closed, "true"), .is_inverted = true},
 	{"exempt", LIST(config, limits.exempt, config_check_network, NULL)},
 	{"age", DURATION(config, limits.age, CONFIG_MS, 10, 30 * DAY_MS, "off", "off")},
 	{"header_rate", SIZE(config, limits.header_rate, 1, MIB, "off", "off")},

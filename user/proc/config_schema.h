@@ -55,6 +55,7 @@ struct config_key {
 	bool is_inverted;    /* KIND_BOOL: the field says the opposite */
 	uint8_t handler;     /* enum route_kind */
 	uint8_t route_kinds; /* bits of enum route_kind the key goes with; 0: all */
+	uint8_t store_engines; /* likewise of enum store_engine_kind */
 	uint64_t min, max;   /* of the field, in its unit */
 	uint64_t unit_ns;
 	const char *zero; /* word for 0 or NULL: "auto", "off"; where it is "off", 0 may be written
@@ -128,5 +129,7 @@ void config_check_origin(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
 void config_check_store_name(const char *text, char *why, size_t size);
 void config_check_store_path(const char *text, char *why, size_t size);
+void config_check_module(const char *text, char *why, size_t size);
+void config_check_module_read(const char *text, char *why, size_t size);
 
 #endif

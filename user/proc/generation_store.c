@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The stores of a generation: their folders made and looked at before anybody serves from them, and what is counted of
- * them, which stays with the path from one generation to the next.
+ * them, which stays with the place from one generation to the next.  One at a redis is taken as it is: whether there is a
+ * server shows while it runs, and it may come later.
  *
  * The master opens no store: LMDB forbids to carry one through fork().  A child of a moment does, as the user who is
  * going to, and says what is wrong.
  */
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/store_writer.h"
 #include "base/err.h"
 #include "proc/master_internal.h"
+#include "proc/trial.h"
 
 #define VERIFY_MS     250u	/* for what it reads of the file: a reload is not to take minutes */
 #define TRY_LIMIT_MS  10000
@@ -29,12 +27,12 @@ struct store_share {
 	struct list node;	/* of master.store_shares */
 	unsigned users;
 	struct store_stats *stats;
-	char path[];
+	char place[];
 };
 
-static struct store_share *share_new(struct master *m, const char *path)
+static struct store_share *share_new(struct master *m, const char *place)
 {
-	size_t len = strlen(path) + 1;
+	size_t len = strlen(place) + 1;
 	struct store_share *s = malloc(sizeof(*s) + len);
 	void *memory = mmap(NULL, sizeof(*s->stats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -46,20 +44,35 @@ static struct store_share *share_new(struct master *m, const char *path)
 	}
 	s->users = 0;
 	s->stats = memory;
-	memcpy(s->path, path, len);
+	memcpy(s->place, place, len);
 	list_push_back(&m->store_shares, &s->node);
 	return s;
 }
 
-static struct store_share *share_get(struct master *m, const char *path)
+static struct store_share *share_find(struct master *m, const char *place)
 {
 	list_for_each(node, &m->store_shares) {
 		struct store_share *s = container_of(node, struct store_share, node);
 
-		if (strcmp(s->path, path) == 0)
+		if (strcmp(s->place, place) == 0)
 			return s;
 	}
-	return share_new(m, path);
+	return share_new(m, place);
+}
+
+/* An absolute path cannot be taken for a place at a redis.  NULL without memory. */
+static struct store_share *share_get(struct master *m, const struct config_store *c)
+{
+	struct store_share *s;
+	char *place;
+
+	if (config_store_has_writer(c))
+		return share_find(m, c->path);
+	if (asprintf(&place, "redis:%s:%s", c->redis, c->key_prefix) < 0)
+		return NULL;
+	s = share_find(m, place);
+	free(place);
+	return s;
 }
 
 static void share_put(struct store_share *s)
@@ -73,75 +86,31 @@ static void share_put(struct store_share *s)
 
 /* Looking at it ------------------------------------------------------------------------------------------------ */
 
-/* In the child: the process ends. */
-static _Noreturn void try_to_open(const struct config_store *c, const struct identity *identity, int fd)
+/* In a process of a moment. */
+static void try_to_open(const void *ctx, char *why, size_t size)
 {
 	static struct store_stats stats;
+	const struct config_store *c = ctx;
 	struct store_writer w;
-	char why[STORE_WHY_SIZE] = "";
-	int err = privilege_drop(identity);
+	int err = store_writer_open(&w, c->path, c->size, &stats, why);
 
-	/* A file that is cut short is to end this at once, whatever a library made of these before. */
-	signal(SIGBUS, SIG_DFL);
-	signal(SIGSEGV, SIG_DFL);
-	if (err) {
-		snprintf(why, sizeof(why), "cannot give up rights: %s", strerror(-err));
-	} else {
-		err = store_writer_open(&w, c->path, c->size, &stats, why);
-		if (!err && store_writer_verify(&w, VERIFY_MS))
-			snprintf(why, sizeof(why), "'%.150s' is damaged: it cannot be read", c->path);
-		if (!err)
-			store_writer_close(&w);
-	}
-	if (*why && write(fd, why, strlen(why)) < 0)
-		_exit(2);
-	_exit(*why ? 1 : 0);
-}
-
-/* What the child has to say; false: it does not end. */
-static bool read_words(int fd, char *why, size_t size)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	size_t len = 0;
-	ssize_t n;
-
-	do {
-		if (poll(&p, 1, TRY_LIMIT_MS) == 0)
-			return false;
-		n = read(fd, why + len, size - 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	} while ((n > 0 && len < size - 1) || (n < 0 && errno == EINTR));
-	why[len] = '\0';
-	return true;
+	if (!err && store_writer_verify(&w, VERIFY_MS))
+		snprintf(why, size, "'%.150s' is damaged: it cannot be read", c->path);
+	if (!err)
+		store_writer_close(&w);
 }
 
 static int try_in_child(const struct config_store *c, const struct identity *identity, char why[STORE_WHY_SIZE])
 {
-	int pipe_fds[2], status = 0;
-	bool has_ended;
-	pid_t pid;
+	const struct trial t = { .identity = identity, .run = try_to_open, .ctx = c, .limit_ms = TRY_LIMIT_MS };
+	int by_signal = 0, result = trial_run(&t, why, STORE_WHY_SIZE, &by_signal);
 
-	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-		return -errno;
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0)
-		try_to_open(c, identity, pipe_fds[1]);
-	close(pipe_fds[1]);
-	has_ended = pid > 0 && read_words(pipe_fds[0], why, STORE_WHY_SIZE);
-	close(pipe_fds[0]);
-	if (pid < 0)
-		return -EAGAIN;
-	if (!has_ended) {
-		kill(pid, SIGKILL);
+	if (result == TRIAL_LATE)
 		snprintf(why, STORE_WHY_SIZE, "'%.150s' does not open within %d s", c->path, TRY_LIMIT_MS / 1000);
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFSIGNALED(status) && !*why)
+	if (result == TRIAL_KILLED)
 		snprintf(why, STORE_WHY_SIZE, "'%.150s' is damaged or cut short: whoever reads it is killed by signal %d",
-			 c->path, WTERMSIG(status));
-	return *why || status ? -EIO : 0;
+			 c->path, by_signal);
+	return result > 0 ? -EIO : result;
 }
 
 /* One that is not there is made; whose user may not write it then is the operator's choice. */
@@ -172,8 +141,8 @@ static bool is_other_folder(const struct config *c, unsigned index)
 	if (stat(c->stores[index].path, &mine) < 0)
 		return true;
 	for (unsigned i = 0; i < c->store_count; i++)
-		if (i != index && stat(c->stores[i].path, &other) == 0 && mine.st_dev == other.st_dev &&
-		    mine.st_ino == other.st_ino)
+		if (i != index && config_store_has_writer(&c->stores[i]) && stat(c->stores[i].path, &other) == 0 &&
+		    mine.st_dev == other.st_dev && mine.st_ino == other.st_ino)
 			return false;
 	return true;
 }
@@ -202,42 +171,51 @@ static int prepare(const struct generation *g, unsigned index)
 static bool has_path(const struct generation *g, const char *path)
 {
 	for (unsigned i = 0; g && i < g->config->store_count; i++)
-		if (strcmp(g->config->stores[i].path, path) == 0)
+		if (config_store_has_writer(&g->config->stores[i]) && strcmp(g->config->stores[i].path, path) == 0)
 			return true;
 	return false;
 }
 
-int generation_open_stores(struct generation *g, const struct generation *before)
+/* Counters of each, and a slot for each writer.  0 or -ENOMEM. */
+static int share_all(struct generation *g)
 {
 	unsigned count = g->config->store_count;
-	int err = 0;
 
-	if (count == 0)
-		return 0;
 	g->store_shares = calloc(count, sizeof(*g->store_shares));
 	g->store_stats = calloc(count, sizeof(*g->store_stats));
+	g->storer_stores = calloc(count, sizeof(*g->storer_stores));
 	g->is_store_linked = calloc((size_t)count * g->worker_count, sizeof(*g->is_store_linked));
-	if (!g->store_shares || !g->store_stats || !g->is_store_linked)
-		err = -ENOMEM;
-	for (unsigned i = 0; i < count && !err; i++) {
-		struct store_share *s = share_get(g->master, g->config->stores[i].path);
+	if (!g->store_shares || !g->store_stats || !g->storer_stores || !g->is_store_linked)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		struct store_share *s = share_get(g->master, &g->config->stores[i]);
 
-		if (!s) {
-			err = -ENOMEM;
-			break;
-		}
+		if (!s)
+			return -ENOMEM;
 		s->users++;
 		g->store_shares[i] = s;
 		g->store_stats[i] = s->stats;
+		if (config_store_has_writer(&g->config->stores[i]))
+			g->storer_stores[g->storer_count++] = i;
 	}
+	return 0;
+}
+
+int generation_open_stores(struct generation *g, const struct generation *before)
+{
+	int err;
+
+	if (g->config->store_count == 0)
+		return 0;
+	err = share_all(g);
 	if (err) {
 		log_error("no memory for the stores");
 		return err;
 	}
 	/* One that is served already is as good as its writer finds it. */
-	for (unsigned i = 0; i < count && !err; i++)
-		if (!has_path(before, g->config->stores[i].path))
-			err = prepare(g, i);
+	for (unsigned i = 0; i < g->storer_count && !err; i++)
+		if (!has_path(before, g->config->stores[g->storer_stores[i]].path))
+			err = prepare(g, g->storer_stores[i]);
 	return err;
 }
 
@@ -247,8 +225,11 @@ void generation_close_stores(struct generation *g)
 		share_put(g->store_shares[i]);
 	free(g->store_shares);
 	free(g->store_stats);
+	free(g->storer_stores);
 	free(g->is_store_linked);
 	g->store_shares = NULL;
 	g->store_stats = NULL;
+	g->storer_stores = NULL;
+	g->storer_count = 0;
 	g->is_store_linked = NULL;
 }

@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-static int add(struct runtime *rt, const struct config_redis *conf)
+struct redis_server_options runtime_redis_options(const struct config_redis *conf)
 {
-	struct redis_server_options opt = {
+	return (struct redis_server_options){
 		.name = conf->name,
 		.user = conf->user,
 		.password = conf->password,
@@ -22,6 +22,11 @@ static int add(struct runtime *rt, const struct config_redis *conf)
 		.first_endpoint = conf->upstream.servers[0].first_endpoint,
 		.endpoint_count = conf->upstream.servers[0].endpoint_count,
 	};
+}
+
+static int add(struct runtime *rt, const struct config_redis *conf)
+{
+	struct redis_server_options opt = runtime_redis_options(conf);
 	int err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
 
 	if (!err)
@@ -66,10 +71,24 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
+/* By routes and stores; what shares limits between hosts has a connection of its own. */
+static bool is_used(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->store_count; i++)
+		if (c->stores[i].engine == STORE_ENGINE_REDIS && strcmp(c->stores[i].redis, name) == 0)
+			return true;
+	for (unsigned i = 0; i < c->site_count; i++)
+		for (unsigned n = 0; n < c->sites[i].route_count; n++)
+			if (c->sites[i].routes[n].kind == ROUTE_REDIS && strcmp(c->sites[i].routes[n].value, name) == 0)
+				return true;
+	return false;
+}
+
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
+		if (is_used(rt->config, rt->config->redis[i].name))
+			redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 
 void runtime_drain_redis(struct runtime *rt)
