@@ -20,6 +20,7 @@ struct channel_hub {
 	struct list channels;
 	struct list waiters;
 	unsigned busy_count;		/* channels */
+	bool is_held;
 	unsigned subscriber_count;
 };
 
@@ -244,18 +245,24 @@ static struct channel *find(const struct channel_hub *hub, struct span name)
 	return NULL;
 }
 
-int channel_receive(struct channel_hub *hub, struct span name, bool is_text, struct span data)
+int channel_deliver(struct channel *ch, bool is_text, struct span data)
 {
-	struct channel *ch = find(hub, name);
 	struct channel_message *m;
 
-	if (!ch || !has_subscribers(ch))
+	if (!has_subscribers(ch))
 		return 0;
 	m = channel_message_new(is_text, data.ptr, data.len);
 	if (!m)
 		return -ENOMEM;
 	append(ch, m);
 	return 0;
+}
+
+int channel_receive(struct channel_hub *hub, struct span name, bool is_text, struct span data)
+{
+	struct channel *ch = find(hub, name);
+
+	return ch ? channel_deliver(ch, is_text, data) : 0;
 }
 
 /* Subscribers ------------------------------------------------------------------------------------------------- */
@@ -305,20 +312,21 @@ static void drop_all(struct list *subscribers, struct list *dropping)
 	list_splice_back(dropping, subscribers);
 }
 
+void channel_lost(struct channel *ch)
+{
+	for (struct channel_message *m = ch->first; m; m = m->next) {
+		drop_all(&m->ready, &ch->dropping);
+		drop_all(&m->blocked, &ch->dropping);
+	}
+	trim(ch);
+	if (!list_is_empty(&ch->dropping))
+		loop_again(ch->hub->loop, &ch->job);
+}
+
 void channel_hub_lost(struct channel_hub *hub)
 {
 	list_for_each(node, &hub->channels)
-	{
-		struct channel *ch = container_of(node, struct channel, node);
-
-		for (struct channel_message *m = ch->first; m; m = m->next) {
-			drop_all(&m->ready, &ch->dropping);
-			drop_all(&m->blocked, &ch->dropping);
-		}
-		trim(ch);
-		if (!list_is_empty(&ch->dropping))
-			loop_again(hub->loop, &ch->job);
-	}
+		channel_lost(container_of(node, struct channel, node));
 }
 
 /* Hub --------------------------------------------------------------------------------------------------------- */
@@ -362,6 +370,20 @@ void channel_hub_start(struct channel_hub *hub, struct loop *loop, const struct 
 bool channel_hub_is_busy(const struct channel_hub *hub)
 {
 	return hub->busy_count > 0;
+}
+
+void channel_hub_hold(struct channel_hub *hub, bool is_held)
+{
+	bool was_held = hub->is_held;
+
+	hub->is_held = is_held;
+	if (was_held && !is_held)
+		relieve(hub);
+}
+
+bool channel_hub_takes(const struct channel_hub *hub)
+{
+	return hub->busy_count == 0 && !hub->is_held;
 }
 
 void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w)

@@ -208,7 +208,7 @@ static bool may_read(struct websocket *ws)
 		return true;
 	if (ws->out || ws->part)
 		return false;
-	if (ws->state == WEBSOCKET_OPEN && ws->route->channel && channel_hub_is_busy(ws->owner->hub)) {
+	if (ws->state == WEBSOCKET_OPEN && ws->route->channel && !channel_hub_takes(ws->owner->hub)) {
 		channel_hub_wait(ws->owner->hub, &ws->waiter);
 		return false;
 	}

@@ -78,7 +78,7 @@ static void publish(struct reply *reply)
 		answer(reply, 400);
 		return;
 	}
-	m = channel_hub_is_busy(route->owner->hub) ? NULL : channel_message_new(p->is_text, p->body.bytes, p->body.len);
+	m = channel_hub_takes(route->owner->hub) ? channel_message_new(p->is_text, p->body.bytes, p->body.len) : NULL;
 	if (!m || channel_publish(route->channel, m) < 0) {
 		stats->refused++;
 		answer(reply, 503);

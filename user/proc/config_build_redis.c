@@ -151,6 +151,21 @@ static void report_unknown(struct config_faults *f, const struct config *c, cons
 			     "a section such as redis \"cache\" { }");
 }
 
+void build_check_redis_name(struct config_faults *f, const struct config *c, const struct config_setting *setting)
+{
+	if (!find(c, setting->text, c->redis_count))
+		report_unknown(f, c, setting);
+}
+
+bool build_redis_are_whole(cfg_t *cfg, const struct config *c)
+{
+	bool is_whole = !config_has_gap(cfg);
+
+	for (unsigned i = 0; i < c->redis_count; i++)
+		is_whole = is_whole && *c->redis[i].name;
+	return is_whole;
+}
+
 static void check_route(struct config_faults *f, cfg_t *section, const struct config_route *route,
 			const struct config *c, bool is_whole)
 {
@@ -158,8 +173,8 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 
 	if (!redis || route->kind != ROUTE_REDIS)
 		return;
-	if (is_whole && !find(c, redis->text, c->redis_count))
-		report_unknown(f, c, redis);
+	if (is_whole)
+		build_check_redis_name(f, c, redis);
 	if (!config_is_given(section, "allow") && !config_has_gap(section))
 		config_fault_value(f, redis->line, "redis", NULL,
 				   "the route allows no command: expected allow = { \"GET\", ... } beside it");
@@ -167,10 +182,8 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
-	bool is_whole = !config_has_gap(cfg);
+	bool is_whole = build_redis_are_whole(cfg, c);
 
-	for (unsigned i = 0; i < c->redis_count; i++)
-		is_whole = is_whole && *c->redis[i].name;
 	check_names(f, c);
 	for (unsigned i = 0; i < c->site_count; i++) {
 		cfg_t *site = cfg_getnsec(cfg, "site", i);

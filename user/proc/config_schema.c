@@ -98,6 +98,8 @@ static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
 					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
 					 [WEBSOCKET_PUBLISH_ANY] = "any",
 					 NULL};
+static const char *const gaps[] = {
+	[CHANNEL_GAP_KEEP] = "keep", [CHANNEL_GAP_CLOSE] = "close", NULL};
 static const char *const store_engines[] = {[STORE_ENGINE_LMDB] = "lmdb", NULL};
 static const char *const store_names[] = {
 	[STORE_NAMES_RANDOM] = "random", [STORE_NAMES_TIME] = "time", NULL};
@@ -218,6 +220,12 @@ static const struct config_key redis_keys[] = {
 	{"timeout", DURATION(config_redis, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "1s")},
 	{"backoff", DURATION(config_redis, backoff, CONFIG_MS, 10, HOUR_MS, NULL, "500ms")},
 	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
+};
+
+static const struct config_key channel_keys[] = {
+	{"redis", TEXT(config_channel, redis, NULL, NULL, NULL)},
+	{"topic", TEXT(config_channel, topic, NULL, config_check_topic, NULL)},
+	{"on_gap", CHOICE(config_channel, gap, gaps, "keep")},
 };
 
 /* `path` has no default: two stores may not have the same. */
@@ -361,6 +369,8 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
 	[CONFIG_REDIS] = {"redis", .title = "\"NAME\"", .title_word = "a name", KEYS(redis_keys)},
+	[CONFIG_CHANNEL] = {"channel", .title = "\"NAME\"", .title_word = "a name",
+			    KEYS(channel_keys)},
 	[CONFIG_STORE] = {"store", .title = "\"NAME\"", .title_word = "a name", KEYS(store_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
@@ -408,6 +418,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
 		[CONFIG_REDIS] = "in redis",
+		[CONFIG_CHANNEL] = "in channel",
 		[CONFIG_STORE] = "in store",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",

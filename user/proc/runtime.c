@@ -175,6 +175,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!err)
 		err = runtime_open_websockets(rt);
 	if (!err)
+		err = runtime_open_channels(rt);
+	if (!err)
 		err = runtime_open_redis(rt);
 	if (!err)
 		err = runtime_open_limits(rt);
@@ -199,6 +201,7 @@ void runtime_free(struct runtime *rt)
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
 	runtime_close_udp(rt);
+	runtime_close_channels(rt);
 	runtime_close_websockets(rt);
 	runtime_close_redis(rt);
 	runtime_close_stores(rt);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between runtime.c, runtime_proxy.c, runtime_limits.c, runtime_websocket.c, runtime_redis.c and runtime_store.c. */
+/* Between the files runtime*.c. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -27,6 +27,13 @@ int runtime_build_websocket(const struct runtime *rt, const struct config_route 
 int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_websockets(struct runtime *rt);
 
+/* runtime_channel.c: channels that reach other hosts.  After the WebSockets; 0 or -errno, logged by starting. */
+int runtime_open_channels(struct runtime *rt);
+void runtime_close_channels(struct runtime *rt);
+int runtime_start_channels(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_channels(struct runtime *rt);
+void runtime_publish_remote(struct runtime *rt, struct span name, bool is_text, struct span data);
+
 /* runtime_store.c; stopping comes before closing. */
 int runtime_open_stores(struct runtime *rt);
 int runtime_start_stores(struct runtime *rt, const struct runtime_options *opt);
@@ -42,6 +49,8 @@ const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config
 					 const struct config_route *route);
 
 /* runtime_redis.c */
+struct redis_server_options;
+void runtime_redis_options(const struct config_redis *conf, struct redis_server_options *ret_opt);
 int runtime_open_redis(struct runtime *rt);
 void runtime_close_redis(struct runtime *rt);
 int runtime_build_redis(const struct runtime *rt, const struct config_route *route, void **ret_conf);

@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-static int add(struct runtime *rt, const struct config_redis *conf)
+void runtime_redis_options(const struct config_redis *conf, struct redis_server_options *ret_opt)
 {
-	struct redis_server_options opt = {
+	*ret_opt = (struct redis_server_options){
 		.name = conf->name,
 		.user = conf->user,
 		.password = conf->password,
@@ -22,8 +22,15 @@ static int add(struct runtime *rt, const struct config_redis *conf)
 		.first_endpoint = conf->upstream.servers[0].first_endpoint,
 		.endpoint_count = conf->upstream.servers[0].endpoint_count,
 	};
-	int err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
+}
 
+static int add(struct runtime *rt, const struct config_redis *conf)
+{
+	struct redis_server_options opt;
+	int err;
+
+	runtime_redis_options(conf, &opt);
+	err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
 	if (!err)
 		rt->redis_count++;
 	return err;
@@ -66,10 +73,21 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
+/* What only channels use has connections of its own. */
+static bool has_route(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->site_count; i++)
+		for (unsigned n = 0; n < c->sites[i].route_count; n++)
+			if (c->sites[i].routes[n].kind == ROUTE_REDIS && strcmp(c->sites[i].routes[n].value, name) == 0)
+				return true;
+	return false;
+}
+
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
+		if (has_route(rt->config, rt->config->redis[i].name))
+			redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 
 void runtime_drain_redis(struct runtime *rt)
