@@ -349,14 +349,8 @@ void channel_hub_free(struct channel_hub *hub)
 	if (!hub)
 		return;
 	BUG_ON(hub->subscriber_count > 0);
-	while ((node = list_pop_front(&hub->channels))) {
-		struct channel *ch = container_of(node, struct channel, node);
-
-		job_cancel(&ch->job);
-		trim(ch);
-		hold_put(&ch->last->hold);
-		free(ch);
-	}
+	while ((node = list_pop_front(&hub->channels)))
+		channel_free(container_of(node, struct channel, node));
 	free(hub);
 }
 
@@ -392,13 +386,10 @@ void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w)
 	list_push_back(&hub->waiters, &w->node);
 }
 
-struct channel *channel_open(struct channel_hub *hub, struct span name)
+static struct channel *make(struct channel_hub *hub, struct span name)
 {
-	struct channel *ch = find(hub, name);
+	struct channel *ch = calloc(1, sizeof(*ch) + name.len);
 
-	if (ch)
-		return ch;
-	ch = calloc(1, sizeof(*ch) + name.len);
 	if (!ch)
 		return NULL;
 	ch->first = ch->last = channel_message_new(false, NULL, 0);
@@ -415,6 +406,34 @@ struct channel *channel_open(struct channel_hub *hub, struct span name)
 	memcpy(ch->name, name.ptr, name.len);
 	list_push_back(&hub->channels, &ch->node);
 	return ch;
+}
+
+struct channel *channel_open(struct channel_hub *hub, struct span name)
+{
+	struct channel *ch = find(hub, name);
+
+	return ch ? ch : make(hub, name);
+}
+
+struct channel *channel_new(struct channel_hub *hub)
+{
+	return make(hub, SPAN(""));
+}
+
+void channel_free(struct channel *ch)
+{
+	job_cancel(&ch->job);
+	catch_up(ch);
+	trim(ch);
+	BUG_ON(has_subscribers(ch));
+	list_remove(&ch->node);
+	hold_put(&ch->last->hold);
+	free(ch);
+}
+
+struct channel_hub *channel_hub_of(const struct channel *ch)
+{
+	return ch->hub;
 }
 
 struct span channel_name(const struct channel *ch)

@@ -120,7 +120,11 @@ void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w);
 
 /* The channel of that name, made when it is new; it belongs to the hub.  NULL without memory. */
 struct channel *channel_open(struct channel_hub *hub, struct span name);
+/* One without a name, which only its maker knows and frees: nobody may be subscribed then.  NULL without memory. */
+struct channel *channel_new(struct channel_hub *hub);
+void channel_free(struct channel *ch);
 struct span channel_name(const struct channel *ch);
+struct channel_hub *channel_hub_of(const struct channel *ch);
 
 /* One reference, the caller's.  `data` is copied; NULL leaves the bytes to be filled in.  NULL without memory. */
 struct channel_message *channel_message_new(bool is_text, const void *data, size_t len);

@@ -153,7 +153,7 @@ bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct 
 	return add_frame(ws, opcode, 0, payload);
 }
 
-bool websocket_add_message(struct websocket *ws, bool is_text, struct span data)
+bool websocket_say(struct websocket *ws, bool is_text, struct span data)
 {
 	struct websocket_body body = { 0 };
 	bool is_added;
@@ -162,6 +162,7 @@ bool websocket_add_message(struct websocket *ws, bool is_text, struct span data)
 		is_added = add_frame(ws, opcode_of(is_text), WSLAY_RSV1_BIT, span_of(body.bytes, body.len));
 	else
 		is_added = add_frame(ws, opcode_of(is_text), 0, data);
+	ws->owner->stats->messages_out += is_added;
 	websocket_body_drop(&body);
 	return is_added;
 }

@@ -72,6 +72,16 @@ void websockets_start(struct websockets *w, struct loop *loop, struct stats_bloc
 	channel_hub_start(w->hub, loop, link);
 }
 
+struct stats_websocket *websockets_stats(const struct websockets *w)
+{
+	return w->stats;
+}
+
+bool websockets_is_draining(const struct websockets *w)
+{
+	return w->is_draining;
+}
+
 void websockets_drain(struct websockets *w, uint64_t within_ms)
 {
 	if (w->is_draining)

@@ -14,7 +14,7 @@
 
 #include "app/upstream.h"
 #include "app/channel_bridge.h"
-#include "app/websocket.h"
+#include "app/websocket_route.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"

@@ -83,7 +83,7 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->on_free = proxy_route_free;
 		return runtime_build_proxy(rt, route, &ret->conf);
 	case ROUTE_WEBSOCKET:
-		ret->ops = &websocket_ops;
+		ret->ops = &websocket_route_ops;
 		ret->on_free = websocket_route_free;
 		return runtime_build_websocket(rt, route, &ret->conf);
 	case ROUTE_REDIS:

@@ -23,6 +23,8 @@ void runtime_close_udp(struct runtime *rt);
 /* runtime_websocket.c.  0 or -errno; -errno has been logged by the last one. */
 int runtime_open_websockets(struct runtime *rt);
 void runtime_close_websockets(struct runtime *rt);
+/* What the keys of a route say of its WebSockets. */
+void runtime_fill_endpoint(const struct runtime *rt, const struct config_route *route, struct websocket_endpoint *ret);
 int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_websockets(struct runtime *rt);

@@ -52,25 +52,34 @@ void runtime_close_websockets(struct runtime *rt)
 	websockets_free(rt->websockets);
 }
 
-int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf)
+void runtime_fill_endpoint(const struct runtime *rt, const struct config_route *route, struct websocket_endpoint *ret)
 {
 	const struct config_websocket *ws = &route->websocket;
-	struct websocket_options opt = {
-		.channel = is_channel(route) ? strchr(route->value, ':') + 1 : NULL,
+
+	*ret = (struct websocket_endpoint){
+		.owner = rt->websockets,
 		.message_max = ws->message,
 		.frame_max = ws->frame,
 		.queue_max = ws->queue,
+		.has_deflate = ws->has_deflate,
 		.ping_ms = ws->ping,
 		.pong_ms = ws->pong,
 		.close_ms = ws->close,
 		.write_ms = rt->config->timeouts.write,
-		.has_deflate = ws->has_deflate,
-		.publish = ws->publish,
 		.origins = (const char *const *)ws->origins,
 		.origin_count = ws->origins_count,
 	};
+}
 
-	return websocket_route_new(rt->websockets, &opt, ret_conf);
+int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf)
+{
+	struct websocket_route_options opt = {
+		.channel = is_channel(route) ? strchr(route->value, ':') + 1 : NULL,
+		.publish = route->websocket.publish,
+	};
+
+	runtime_fill_endpoint(rt, route, &opt.endpoint);
+	return websocket_route_new(&opt, ret_conf);
 }
 
 /* From and to the bus ----------------------------------------------------------------------------------------- */
