@@ -402,6 +402,35 @@ static void channel__tells_of_a_loss_in_one_channel(void **state)
 	channel_unsubscribe(&there.sub);
 }
 
+/* One without a name has its own subscribers, and goes in the middle of its work: who waited for it goes on. */
+static void channel__may_be_nameless_and_freed(void **state)
+{
+	static char large[300 * 1024];
+	struct waiter w = { .waiter.on_relief = on_relief };
+	struct fixture *f = *state;
+	struct channel *own = channel_new(f->hub), *other = channel_new(f->hub);
+	struct reader r;
+
+	memset(&r, 0, sizeof(r));
+	r.room = 1;
+	list_init(&w.waiter.node);
+	channel_subscribe(own, &r.sub, UINT32_MAX, &ops);
+	assert_ptr_equal(channel_hub_of(own), f->hub);
+	channel_deliver(other, true, SPAN("x"));
+	channel_deliver(own, true, SPAN("y"));
+	turn(f);
+	assert_string_equal(r.got, "y ");
+	channel_deliver(own, true, span_of(large, sizeof(large)));
+	assert_true(channel_hub_is_busy(f->hub));
+	channel_hub_wait(f->hub, &w.waiter);
+	channel_unsubscribe(&r.sub);
+	channel_free(own);
+	assert_int_equal(w.relieved, 1);
+	assert_false(channel_hub_is_busy(f->hub));
+	channel_free(other);
+	turn(f);
+}
+
 /* A hold is for publishers: what comes from elsewhere is not kept waiting by it. */
 static void channel__holds_publishers(void **state)
 {
@@ -481,6 +510,7 @@ int main(void)
 		TEST(channel__gives_nobody_what_did_not_go_out),
 		TEST(channel__delivers_what_others_published),
 		TEST(channel__tells_of_a_loss_in_one_channel),
+		TEST(channel__may_be_nameless_and_freed),
 		TEST(channel__holds_publishers),
 		TEST(channel__is_busy_until_all_are_served),
 	};

@@ -283,6 +283,11 @@ void redis_unsubscribe(struct redis_subscriber *s)
 		close_channel(c);
 }
 
+struct span redis_subscriber_name(const struct redis_subscriber *s)
+{
+	return s->channel->name;
+}
+
 void redis_hub_pause(struct redis_hub *h)
 {
 	if (++h->pause_count == 1 && h->conn.state == REDIS_CONN_READY)

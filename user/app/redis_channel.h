@@ -55,5 +55,7 @@ void redis_hub_pause(struct redis_hub *h);
 void redis_hub_resume(struct redis_hub *h);
 /* Harmless when it does not listen. */
 void redis_unsubscribe(struct redis_subscriber *s);
+/* Of one that listens: to what. */
+struct span redis_subscriber_name(const struct redis_subscriber *s);
 
 #endif

@@ -46,6 +46,8 @@ struct websocket_ops {
 	void (*on_message)(struct websocket *ws, bool is_text, struct span data);
 	/* False: nothing more is read now; websocket_read_on() says when.  NULL: whenever its channel takes messages. */
 	bool (*may_read)(struct websocket *ws);
+	/* All that was said is sent, and nothing else is to be done for now.  NULL is allowed. */
+	void (*on_sent)(struct websocket *ws);
 	/* It takes and gives no more messages, and has left its channel.  Once, from within anything.  NULL is allowed. */
 	void (*on_end)(struct websocket *ws);
 };
@@ -56,6 +58,7 @@ struct websocket_endpoint {
 	const struct websocket_ops *ops;
 	uint32_t message_max, frame_max;/* bytes */
 	uint32_t queue_max;		/* bytes that may wait for a subscriber */
+	uint32_t read_max;		/* bytes that are read at once; 0: as many as there are */
 	bool has_deflate;		/* permessage-deflate, where the client offers it */
 	uint64_t ping_ms;		/* silence after which a ping is sent; 0: none */
 	uint64_t pong_ms;		/* then something has to come */
@@ -109,6 +112,8 @@ const struct websocket_endpoint *websocket_endpoint_of(const struct websocket *w
 const union sock_addr *websocket_peer(const struct websocket *ws);
 /* A message to this one alone.  False without memory. */
 bool websocket_say(struct websocket *ws, bool is_text, struct span data);
+/* Bytes of what was said that are not sent yet. */
+size_t websocket_unsent(const struct websocket *ws);
 /* From within on_message: the connection ends with that code; `text` is a constant. */
 void websocket_refuse(struct websocket *ws, unsigned code, const char *text);
 /* From an event of the handler's: `reason` is for log and counters.  It may be gone afterwards. */

@@ -261,10 +261,17 @@ static bool flush(struct websocket *ws)
 	return false;
 }
 
+static size_t read_size(const struct websocket *ws)
+{
+	size_t size = ws->is_deflated ? DEFLATED_READ : sizeof(ws->owner->scratch);
+
+	return ws->endpoint->read_max ? MIN(size, ws->endpoint->read_max) : size;
+}
+
 void websocket_run(struct websocket *ws)
 {
 	struct websockets *w = ws->owner;
-	size_t read_max = ws->is_deflated ? DEFLATED_READ : sizeof(w->scratch);
+	size_t read_max = read_size(ws);
 	uint64_t inflated_before = w->inflated;
 	bool was_blocked = ws->is_blocked;
 
@@ -293,6 +300,8 @@ void websocket_run(struct websocket *ws)
 	}
 	if (was_blocked && !ws->is_blocked)
 		channel_resume(&ws->sub);
+	if (ws->state == WEBSOCKET_OPEN && ws->endpoint->ops->on_sent && !websocket_unsent(ws))
+		ws->endpoint->ops->on_sent(ws);
 }
 
 static void on_job(struct job *j)
@@ -370,21 +379,6 @@ void *websocket_open(const struct websocket_endpoint *e, enum websocket_kind kin
 	if (!d->early.len || take(ws, d->early))
 		websocket_run(ws);
 	return ws;
-}
-
-void *websocket_ctx(const struct websocket *ws)
-{
-	return ws->ctx;
-}
-
-const struct websocket_endpoint *websocket_endpoint_of(const struct websocket *ws)
-{
-	return ws->endpoint;
-}
-
-const union sock_addr *websocket_peer(const struct websocket *ws)
-{
-	return &ws->conn->peer;
 }
 
 void websocket_read_on(struct websocket *ws)

@@ -138,6 +138,11 @@ bool websocket_add(struct websocket *ws, const void *bytes, size_t len)
 	return true;
 }
 
+size_t websocket_unsent(const struct websocket *ws)
+{
+	return (ws->out ? ws->out->len - ws->out->at : 0) + ws->part_len;
+}
+
 static bool add_frame(struct websocket *ws, enum wslay_opcode opcode, uint8_t rsv, struct span payload)
 {
 	struct span head;

@@ -54,6 +54,7 @@
 #define FOR_PROXY   (1u << ROUTE_PROXY)
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 #define FOR_REDIS   (1u << ROUTE_REDIS)
+#define FOR_SOCKETS (FOR_SOCKET | FOR_REDIS)
 #define FOR_STORE   (1u << ROUTE_STORE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
@@ -283,22 +284,22 @@ static const struct config_key route_keys[] = {
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
 	{"message", SIZE(config_route, websocket.message, WEBSOCKET_MESSAGE_MIN,
-			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKET},
+			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKETS},
 	{"frame", SIZE(config_route, websocket.frame, WEBSOCKET_MESSAGE_MIN, WEBSOCKET_MESSAGE_MAX,
-		       NULL, "64k"), .route_kinds = FOR_SOCKET},
+		       NULL, "64k"), .route_kinds = FOR_SOCKETS},
 	{"queue", SIZE(config_route, websocket.queue, 1, GIB, NULL, "256k"),
 	 .route_kinds = FOR_SOCKET},
 	{"ping", DURATION(config_route, websocket.ping, CONFIG_MS, 10, DAY_MS, "off", "30s"),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"pong_timeout", DURATION(config_route, websocket.pong, CONFIG_MS, 10, DAY_MS, NULL, "10s"),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
-	 .route_kinds = FOR_SOCKET},
-	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKETS},
 	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
 	 .route_kinds = FOR_SOCKET},
 	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"allow", LIST(config_route, redis.allow, config_check_command, NULL),
 	 .route_kinds = FOR_REDIS},
 	{"key_prefix", TEXT(config_route, redis.key_prefix, NULL, config_check_key_prefix, NULL),

@@ -67,6 +67,8 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 		.stream_max = route->redis.stream,
 	};
 
+	runtime_fill_endpoint(rt, route, &opt.endpoint);
+	opt.endpoint.queue_max = (uint32_t)route->redis.stream;
 	for (unsigned i = 0; i < rt->redis_count; i++)
 		if (strcmp(rt->config->redis[i].name, route->value) == 0)
 			opt.service = rt->redis[i];

@@ -33,12 +33,17 @@ bool runtime_has_channels(const struct config *config)
 	return false;
 }
 
+/* Routes to Redis have some, too. */
 static bool has_websockets(const struct config *config)
 {
-	for (unsigned i = 0; i < config->site_count; i++)
-		for (unsigned n = 0; n < config->sites[i].route_count; n++)
-			if (config->sites[i].routes[n].kind == ROUTE_WEBSOCKET)
+	for (unsigned i = 0; i < config->site_count; i++) {
+		for (unsigned n = 0; n < config->sites[i].route_count; n++) {
+			enum route_kind kind = config->sites[i].routes[n].kind;
+
+			if (kind == ROUTE_WEBSOCKET || kind == ROUTE_REDIS)
 				return true;
+		}
+	}
 	return false;
 }
 
