@@ -86,6 +86,7 @@ UNIT_LDFLAGS_test_loop := -Wl,--wrap=epoll_wait
 UNIT_LDFLAGS_test_udp_io := -Wl,--wrap=sendmmsg
 UNIT_LDFLAGS_test_acceptor := -Wl,--wrap=accept4
 UNIT_LDFLAGS_test_redis_conn := -Wl,--wrap=redis_link_send_words
+UNIT_LDFLAGS_test_store_redis := -Wl,--wrap=redis_server_call,--wrap=redis_call_cancel,--wrap=redis_server_access
 UNIT_LDFLAGS_test_upstream := -Wl,--wrap=epoll_ctl
 UNIT_LDFLAGS_test_supervisor := -Wl,--wrap=fork
 UNIT_LDFLAGS_test_file_cache := -Wl,--wrap=pread

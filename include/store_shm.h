@@ -23,6 +23,7 @@
 	X(refused)		/* methods, names, types and queries that are not taken: 4xx */            \
 	X(full)			/* 507 */                                                                  \
 	X(busy)			/* 503: more bytes in flight than `memory` allows */                       \
+	X(down)			/* 503: no server there that takes it now; nothing was changed */          \
 	X(no_writer)		/* 503: nobody to write in time; nothing was changed */                    \
 	X(timeouts)		/* 504: no answer in time; it may be done all the same */                  \
 	X(lost)			/* 502: the writer went away meanwhile; likewise */                        \

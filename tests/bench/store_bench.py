@@ -4,8 +4,11 @@
 Every row: median (least-most) of n runs.  CPU is that of all processes of the server, for each request.  A change is
 answered when the disk has: two waits for it in each commit, one for the pages and one for the page that makes them valid,
 the first of them counted by strace where that is to be had.  The folder lies below $TMPDIR (/tmp): it should be a disk.
+
+With --redis the store is at a redis-server that writes its append-only file before it answers; its CPU is shown apart.
 """
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -14,10 +17,11 @@ import subprocess
 import tempfile
 import time
 
-from common import cpu_seconds, machine, need_tool, skipping, spread, wrk  # first: it says where the others lie
+from common import TICKS_PER_S, cpu_seconds, cpu_ticks, machine, need_tool, skipping, spread, wrk  # first: it says where the others lie
 from harness import Client, wait_for
 
 import test_store
+import test_store_redis
 
 PUT_SCRIPT = """
 local count = 0
@@ -29,22 +33,28 @@ end
 """
 
 
-def run(s, url, seconds, connections, script=None):
-    before, cpu = test_store.stats(s), cpu_seconds(s.proc.pid)
+def run(s, url, seconds, connections, script=None, redis=None):
+    def cpus():
+        return cpu_seconds(s.proc.pid), cpu_ticks(redis.proc.pid) / TICKS_PER_S if redis else 0
+
+    before, cpu = test_store.stats(s), cpus()
     r = wrk(url, seconds, connections, script=script)
-    after, cpu = test_store.stats(s), cpu_seconds(s.proc.pid) - cpu
+    after, cpu = test_store.stats(s), [b - a for a, b in zip(cpu, cpus())]
     if r.errors:
         raise AssertionError("%d errors:\n%s" % (r.errors, r.text))
-    delta = {k: after[k] - before[k] for k in ("changes", "commits", "commit_us")}
-    return r, cpu * 1e6 / max(r.requests, 1), delta
+    delta = {k: after.get(k, 0) - before.get(k, 0) for k in ("changes", "commits", "commit_us")}
+    delta["redis_us"] = cpu[1] * 1e6 / max(r.requests, 1)
+    return r, cpu[0] * 1e6 / max(r.requests, 1), delta
 
 
-def row(name, runs):
+def row(name, runs, has_redis):
     rates, costs = [r.per_second for r, _, _ in runs], [c for _, c, _ in runs]
     text = "| %s | %s | %s |" % (name, spread(rates), spread(costs, "%.1f"))
     changes = sum(d["changes"] for _, _, d in runs)
     commits = sum(d["commits"] for _, _, d in runs)
-    if commits:
+    if has_redis:
+        text += " %s |" % spread([d["redis_us"] for _, _, d in runs], "%.1f")
+    elif commits:
         text += " %.2f | %.1f |" % (changes / commits, sum(d["commit_us"] for _, _, d in runs) / commits / 1000)
     else:
         text += " - | - |"
@@ -105,36 +115,44 @@ def cold_reads():
     shutil.rmtree(kept)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--n", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    with skipping():
-        need_tool("wrk")
-    print("%s; n %d, %d s each" % (machine(), options.n, options.seconds))
-    print("| what | requests/s | CPU us/request | changes/commit | ms/commit |\n|---|---|---|---|---|")
-    with test_store.server("size = 256m", workers=options.workers) as s:
+def measure(options, redis):
+    last = "of redis-server |\n|---" if redis else "changes/commit | ms/commit |\n|---|---"
+    print("| what | requests/s | CPU us/request | %s|---|---|---|" % last)
+    with test_store.server("" if redis else "size = 256m", workers=options.workers) as s:
         url = "http://%s:%d" % s.address()
         with Client(s) as c:
             for size in (100, 1024, 65536):
                 assert test_store.put(c, "/r%d" % size, b"x" * size).status == 201
         for size in (100, 1024, 65536):
             row("read %d bytes, 64 connections" % size,
-                [run(s, "%s/r%d" % (url, size), options.seconds, 64) for _ in range(options.n)])  # fmt: skip
+                [run(s, "%s/r%d" % (url, size), options.seconds, 64, None, redis) for _ in range(options.n)], redis)  # fmt: skip
         for size, connections in ((65536, 8), (1024, 1), (1024, 8), (1024, 64)):
             script = os.path.join(s.dir, "put.lua")
             with open(script, "w") as f:
                 f.write(PUT_SCRIPT % size)
             row("durable PUT of %d bytes, %d connection%s" % (size, connections, "s" if connections > 1 else ""),
-                [run(s, url, options.seconds, connections, script) for _ in range(options.n)])  # fmt: skip
-        counted = count_syncs(s, url, script)
+                [run(s, url, options.seconds, connections, script, redis) for _ in range(options.n)], redis)  # fmt: skip
+        counted = None if redis else count_syncs(s, url, script)
         if counted and counted[1]["commits"]:
             syncs, delta = counted
             print("under strace, 64 connections: %d fdatasync() in %d commits of %d changes, %.3f for each change" % (
                 syncs, delta["commits"], delta["changes"], syncs / delta["changes"]))  # fmt: skip
-    cold_reads()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--n", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--redis", action="store_true", help="the store is at a redis-server")
+    options = parser.parse_args()
+    with skipping():
+        need_tool("wrk")
+    print("%s; n %d, %d s each" % (machine(), options.n, options.seconds))
+    with test_store_redis.durable() if options.redis else contextlib.nullcontext() as redis:
+        measure(options, redis)
+    if not options.redis:
+        cold_reads()
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@
     crashes   under the same load workers, the writer, or the master with all of them are killed by SIGKILL, each at a
               random instant; what was acknowledged must be there, and the history over all crashes linearizable
 
-The folder lies below $TMPDIR (/tmp): it should be a disk.  Exit status 1 when anything is lost.
+With --redis the store is at a redis-server that writes its append-only file before it answers, and that one is killed in
+the writer's place, or with all the others.  Folders lie below $TMPDIR (/tmp): it should be a disk.  Exit status 1 when anything is lost.
 """
 import argparse
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -20,6 +22,7 @@ from harness import wait_for
 
 import linear
 import test_store
+import test_store_redis
 from linear import UNKNOWN
 from store_load import Recorder
 
@@ -51,13 +54,20 @@ def history(options):
         took = time.monotonic() - began
         tell(rec, took)
         st = test_store.stats(s)
-        print("%d changes in %d commits (%.2f each, at most %d), %.2f ms a commit" % (
-            st["changes"], st["commits"], st["changes"] / st["commits"], st["batch_max"],
-            st["commit_us"] / st["commits"] / 1000))  # fmt: skip
+        if "commits" in st:
+            print_commits(st)
         return judge(rec)
 
 
+def print_commits(st):
+    print("%d changes in %d commits (%.2f each, at most %d), %.2f ms a commit" % (
+        st["changes"], st["commits"], st["changes"] / st["commits"], st["batch_max"],
+        st["commit_us"] / st["commits"] / 1000))  # fmt: skip
+
+
 class Crashes:
+    victims = ("writer", "worker", "all")
+
     def __init__(self, options):
         self.options = options
         self.server = test_store.server(workers=options.workers)
@@ -96,7 +106,7 @@ class Crashes:
         victims = collections.Counter()
         try:
             for i in range(options.kills):
-                victim = ("writer", "worker", "all")[i % 3]
+                victim = self.victims[i % len(self.victims)]
                 victims[victim] += 1
                 rec.start()
                 time.sleep(random.uniform(0.0, 0.3))
@@ -113,6 +123,33 @@ class Crashes:
             self.first.abandon()
 
 
+class RedisCrashes(Crashes):
+    victims = ("redis", "worker", "all")
+
+    def __init__(self, options, redis):
+        super().__init__(options)
+        self.redis = redis
+
+    def kill(self, victim):
+        if victim != "worker":
+            self.redis.kill()
+        if victim != "redis":
+            super().kill(victim)
+
+    def again(self, victim):
+        if victim != "worker":
+            self.redis.start()
+        super().again(victim)
+        test_store_redis.wait_connected(self.server)
+
+
+def run(options):
+    with test_store_redis.durable() if options.redis else contextlib.nullcontext() as redis:
+        if options.what == "history":
+            return history(options)
+        return (RedisCrashes(options, redis) if redis else Crashes(options)).run()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("history", "crashes"))
@@ -121,12 +158,12 @@ def main():
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--keys", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--redis", action="store_true", help="the store is at a redis-server")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     options = parser.parse_args()
     print("%s, seed %d" % (machine(), options.seed))
     random.seed(options.seed)
-    is_good = history(options) if options.what == "history" else Crashes(options).run()
-    sys.exit(0 if is_good else 1)
+    sys.exit(0 if run(options) else 1)
 
 
 if __name__ == "__main__":

@@ -126,12 +126,21 @@ class Flows(threading.Thread):
         session, _, content = f.sock.recv(2048).partition(b" ")
         if content != b"%d %d" % (id(f), f.sent):
             self.faults.append("%r in answer to %d" % (content, f.sent))
+        if f.received == f.sent:
+            self.faults.append("%r twice" % content)
         if f.session not in (None, session):
             self.moved += 1
         f.session = session
         f.received = f.sent
 
     def run(self):
+        # A thread that dies would leave flows without their answers, and nobody would know why.
+        try:
+            self.serve()
+        except Exception as e:
+            self.faults.append("%s, with %d flows waiting" % (repr(e), sum(f.sent != f.received for f in self.flows)))
+
+    def serve(self):
         with selectors.DefaultSelector() as selector:
             while True:
                 now = time.monotonic()
@@ -141,15 +150,14 @@ class Flows(threading.Thread):
                     f = Flow(self.address)
                     self.flows.append(f)
                     selector.register(f.sock, selectors.EVENT_READ, f)
-                waiting = 0
                 for f in self.flows:
-                    waiting += f.sent != f.received
                     if f.sent == f.received and not self.is_stopping and now - f.sent_at >= self.pause:
                         self.ask(f, now)
                     elif f.sent != f.received and now - f.sent_at > PATIENCE:
                         self.lost += 1
                         f.received = f.sent
-                if self.is_stopping and not waiting:
+                # Counted last: stop() may come after some of them have asked.
+                if self.is_stopping and all(f.sent == f.received for f in self.flows):
                     return
                 for key, _ in selector.select(self.pause):
                     self.take(key.data)

@@ -71,15 +71,16 @@ static struct table *table;
 static int check(enum kind kind)
 {
 	struct row *r;
-	uint64_t call;
+	uint32_t every;
 
-	if (!table || !table->rows[kind].every)
+	if (!table)
 		return 0;
 	r = &table->rows[kind];
-	if (((uint32_t)getpid() == table->skip_pid) != (r->is_masters != 0))
+	/* Once: the test may end the fault at any time, and nobody divides by zero then. */
+	every = __atomic_load_n(&r->every, __ATOMIC_RELAXED);
+	if (!every || ((uint32_t)getpid() == table->skip_pid) != (r->is_masters != 0))
 		return 0;
-	call = __atomic_add_fetch(&r->calls, 1, __ATOMIC_RELAXED);
-	if (call % r->every || !__atomic_load_n(&r->left, __ATOMIC_RELAXED))
+	if (__atomic_add_fetch(&r->calls, 1, __ATOMIC_RELAXED) % every || !__atomic_load_n(&r->left, __ATOMIC_RELAXED))
 		return 0;
 	__atomic_fetch_sub(&r->left, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&r->failed, 1, __ATOMIC_RELAXED);

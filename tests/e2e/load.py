@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Open loops of short and of kept connections, and the pinned map of slots as a program sees it."""
+import contextlib
 import ctypes
 import mmap
 import os
@@ -251,6 +252,26 @@ class Load:
         return sorted(rows)
 
 
+def bpf(command, attr):
+    """bpf(2): a descriptor."""
+    number = {"x86_64": 321, "aarch64": 280}.get(platform.machine())
+    if number is None:
+        raise Skip("bpf(2) has no known number on %s" % platform.machine())
+    fd = LIBC.syscall(number, command, ctypes.create_string_buffer(attr, len(attr)), len(attr))
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+
+
+@contextlib.contextmanager
+def counted_runs():
+    """The kernel counts the runs of programs meanwhile; unlike the sysctl, nobody else can turn that off."""
+    fd = bpf(32, struct.pack("=I", 0))  # BPF_ENABLE_STATS, BPF_STATS_RUN_TIME
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
 class SlotMap:
     """The pinned steer_slots, mapped: a look at it costs the server nothing."""
 
@@ -258,16 +279,10 @@ class SlotMap:
     FIELDS = (
         "epoch current previous stamp_ns live pending is_up cpu pid is_waiting accepted rescued"
     ).split()
-    SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
     def __init__(self, server, workers):
         path = ctypes.create_string_buffer(os.path.join(server.pin, "steer_slots").encode())
-        attr = ctypes.create_string_buffer(struct.pack("=QII", ctypes.addressof(path), 0, 0), 16)
-        number = self.SYS_BPF.get(platform.machine())
-        if number is None:
-            raise Skip("bpf(2) has no known number on %s" % platform.machine())
-        fd = LIBC.syscall(number, 7, attr, 16)  # BPF_OBJ_GET
-        assert fd >= 0, os.strerror(ctypes.get_errno())
+        fd = bpf(7, struct.pack("=QII", ctypes.addressof(path), 0, 0))  # BPF_OBJ_GET
         try:
             self.memory = mmap.mmap(fd, (workers * 64 + 4095) // 4096 * 4096, prot=mmap.PROT_READ)
         finally:

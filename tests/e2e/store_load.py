@@ -137,10 +137,11 @@ class Client:
             if self.connection is None and isinstance(e, ConnectionRefusedError):
                 return
         end = time.monotonic_ns()
-        if kind != "read" and result is None:
+        # A read without an answer tells nothing.
+        if result is (UNKNOWN if kind == "read" else None):
             return
         self.recorder.add(Op(kind, key, value if kind != "read" else None, expected, result, begin, end))
-        if kind == "read" and result not in (None, UNKNOWN):
+        if kind == "read" and result is not None:
             self.seen[key] = (result, etag)
         elif result == "ok" and kind != "delete":
             self.seen[key] = (value, etag)

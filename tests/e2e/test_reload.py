@@ -36,7 +36,7 @@ from harness import (
     server_sockets,
     wait_for,
 )
-from load import KeptLoad, Load
+from load import KeptLoad, Load, counted_runs
 
 
 def write_config(server, text):
@@ -832,23 +832,14 @@ def test_50_reloads_leave_nothing_behind():
 
 def test_verdicts_are_the_kernels_count():
     need_bpffs()
-    path = "/proc/sys/kernel/bpf_stats_enabled"
-    with open(path) as f:
-        was = f.read()
-    with Server(workers=2) as s:
-        try:
-            with open(path, "w") as f:
-                f.write("1")
-            for count in (2, 4, 1, 2, 2):
-                set_key(s, "workers", count)
-                reload(s)
-                for _ in range(20):
-                    assert get(s.address(), "/hello").status == 200
-            steering = s.status()["steering"]
-            assert steering["runs"] == steering["program_runs"] == 100, steering
-        finally:
-            with open(path, "w") as f:
-                f.write(was)
+    with Server(workers=2) as s, counted_runs():
+        for count in (2, 4, 1, 2, 2):
+            set_key(s, "workers", count)
+            reload(s)
+            for _ in range(20):
+                assert get(s.address(), "/hello").status == 200
+        steering = s.status()["steering"]
+        assert steering["runs"] == steering["program_runs"] == 100, steering
 
 
 def test_without_bpf():

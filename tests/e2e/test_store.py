@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Stores: HTTP's own semantics on them, many clients at once, and what is left when a process or all of them are killed.
 
-`make check-store` and `make crash-store` run histories and kills for longer.
+Those in files; test_store_redis.py runs what is the same for all of them at a Redis server, too.  `make check-store` and `make crash-store` run histories and kills for longer.
 """
 import contextlib
 import functools
@@ -24,12 +24,13 @@ from test_reload import children, make_holdable
 from test_sandbox import need_strict
 from test_upgrade import Upgraded
 
-STORE = 'store "s" { path = "@DIR@/db"%s }\n'
+# Where server() has its store, and the sections that takes.
+place = {"keys": 'path = "@DIR@/db"', "sections": ""}
 
 
 def server(keys="", route=None, path=None, extra_keys="", **more):
     """A store at "/"; `path` names another folder."""
-    text = STORE % ("  " + keys if keys else "")
+    text = place["sections"] + 'store "s" { %s  %s }\n' % (place["keys"], keys)
     if path:
         text = text.replace("@DIR@/db", path)
     return Server(routes={"/": dict({"store": "s"}, **(route or {}))}, extra=extra_keys + text, **more)
@@ -506,21 +507,28 @@ def test_a_reload_keeps_the_store():
         wait_for(lambda: not s.status()["draining"], "the old workers leave")
 
 
-@quick
-def test_the_commands_of_the_manual_do_what_it_says():
-    """docs/store.md, its five minutes: each command prints the status that stands behind it."""
+def follow_the_manual(number, here):
+    """docs/store.md, its five minutes, with its configuration of that number: each command prints the status behind it."""
     text = text_of("docs", "store.md")
-    conf, script = (re.search("^```%s\n(.*?)^```" % kind, text, re.M | re.S).group(1) for kind in ("sluice", "sh"))
+    conf = re.findall("^```sluice\n(.*?)^```", text, re.M | re.S)[number]
+    script = re.search("^```sh\n(.*?)^```", text, re.M | re.S).group(1)
     need_tool("curl")
     own = 'control = "@DIR@/control.sock"\nworkers = 1\npin = off\n'
     if os.geteuid() == 0:
         own += 'user = "nobody"\n'
-    assert '"127.0.0.1:8080"' in conf and '"/tmp/notes"' in conf
-    with Server(config=own + conf.replace(":8080", ":0").replace("/tmp/notes", "@DIR@/notes"), pin="") as s:
+    for there, instead in dict(here, **{"127.0.0.1:8080": "127.0.0.1:0"}).items():
+        assert conf.count(there) == 1, (conf, there)
+        conf = conf.replace(there, instead)
+    with Server(config=own + conf, pin="") as s:
         wanted = re.findall(r"# (\d{3})$", script, re.M)
         script = script.replace("127.0.0.1:8080", "%s:%d" % s.address()).replace("/tmp/", s.dir + "/")
         done = subprocess.run(["bash", "-eu", "-c", script], stdout=-1, stderr=-1, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout.split() == wanted and len(wanted) == 12, done
+
+
+@quick
+def test_the_commands_of_the_manual_do_what_it_says():
+    follow_the_manual(0, {"/tmp/notes": "@DIR@/notes"})
 
 
 def test_the_words_of_the_manual_are_those_there_are():

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/err.h"
 #include "base/logfile.h"
 #include "http/access_log.h"
 
@@ -73,6 +74,34 @@ static void access_log__combined_is_that_of_apache_and_more(void **state)
 		"192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif?x HTTP/1.1\" 200 "
 		"128 \"http://www.example.com/start.html\" \"Mozilla/4.08 [en] (Win98; I ;Nav)\" "
 		"\"done\" 1.000123 3");
+}
+
+/* Steps of many bytes look at texts: of each length, at each place. */
+static void access_log__escapes_wherever_it_stands(void **state)
+{
+	static const struct {
+		char byte;
+		const char *escape;
+	} bad[] = { { '"', "\\x22" }, { '\\', "\\x5C" }, { '\x1f', "\\x1F" }, { '\x7f', "\\x7F" }, { '\x80', "\\x80" },
+		    { '\xff', "\\xFF" } };
+
+	for (size_t len = 1; len <= 50; len++)
+		for (size_t at = 0; at < len * ARRAY_LEN(bad); at++) {
+			size_t kind = at % ARRAY_LEN(bad), place = at / ARRAY_LEN(bad);
+			struct access_entry e = entry(SPAN("/"));
+			char *text = malloc(len), expected[80];
+
+			memset(text, 'a', len);
+			text[place] = bad[kind].byte;
+			add_field(HEADER_USER_AGENT, span_of(text, len));
+			snprintf(expected, sizeof(expected), " \"%.*s%s%.*s\" \"done\"", (int)place, text, bad[kind].escape,
+				 (int)(len - place - 1), text + place + 1);
+			assert_non_null(strstr(format(access_format_combined, &e), expected));
+			memset(text, '~', len);
+			snprintf(expected, sizeof(expected), " \"%.*s\" \"done\"", (int)len, text);
+			assert_non_null(strstr(format(access_format_combined, &e), expected));
+			free(text);
+		}
 }
 
 static void access_log__combined_without_a_request(void **state)
@@ -266,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(access_log__combined_is_that_of_apache_and_more),
+		cmocka_unit_test(access_log__escapes_wherever_it_stands),
 		cmocka_unit_test(access_log__combined_without_a_request),
 		cmocka_unit_test(access_log__what_is_no_request),
 		cmocka_unit_test(access_log__combined_stays_one_line),

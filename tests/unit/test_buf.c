@@ -106,6 +106,30 @@ static void buf__prints_numbers(void **state)
 	}
 }
 
+/* In exactly the room there is, and not in a byte less. */
+static void buf__prints_as_many_digits_as_a_number_has(void **state)
+{
+	uint64_t power = 1;
+
+	for (int i = 0; i < 40; i++) {
+		uint64_t value = i % 2 ? power : power - 1;
+		char expected[32];
+		struct guarded g;
+
+		snprintf(expected, sizeof(expected), "%" PRIu64, value);
+		guarded_init(&g, strlen(expected));
+		buf_add_u64(&g.buf, value);
+		assert_text(&g, expected);
+		assert_false(g.buf.is_truncated);
+		guarded_init(&g, strlen(expected) - 1);
+		buf_add_u64(&g.buf, value);
+		assert_text(&g, "");
+		assert_true(g.buf.is_truncated);
+		if (i % 2)
+			power *= 10;
+	}
+}
+
 static void buf__cuts_numbers_whole(void **state)
 {
 	struct guarded g;
@@ -140,6 +164,7 @@ int main(void)
 		cmocka_unit_test(buf__stays_cut_once_it_was),
 		cmocka_unit_test(buf__without_memory_is_full),
 		cmocka_unit_test(buf__prints_numbers),
+		cmocka_unit_test(buf__prints_as_many_digits_as_a_number_has),
 		cmocka_unit_test(buf__cuts_numbers_whole),
 		cmocka_unit_test(buf__formats_with_one_byte_to_spare),
 	};

@@ -12,6 +12,7 @@
 #include "proc/config.h"
 
 #define LISTEN "listen \"127.0.0.1:0\" { }\n"
+#define REDIS  "redis \"main\" { }\n"
 #define SITE   "site \"*\" { route \"/\" { store = \"s\" } }\n"
 
 static struct config *parse(const char *text)
@@ -29,7 +30,12 @@ static void check(const struct config *c)
 {
 	const struct config_store *s = &c->stores[0];
 
-	assert_int_equal(c->store_count, 2);
+	assert_int_equal(c->store_count, 4);
+	assert_int_equal(s->engine, STORE_ENGINE_LMDB);
+	assert_int_equal(c->stores[2].engine, STORE_ENGINE_REDIS);
+	assert_string_equal(c->stores[2].redis, "main");
+	assert_string_equal(c->stores[2].key_prefix, "u:");
+	assert_string_equal(c->stores[3].key_prefix, "x:");
 	assert_string_equal(s->name, "s");
 	assert_string_equal(s->path, "/tmp/a");
 	assert_int_equal(s->size, 4 << 20);
@@ -54,6 +60,9 @@ static void config_store__is_parsed_and_dumped(void **state)
 				 "store \"s\" { path = \"/tmp/a\"  engine = \"lmdb\"  size = 4m  value = 2k  memory = 1m\n"
 				 "  timeout = 300ms }\n"
 				 "store \"t\" { path = \"/tmp/b\" }\n"
+				 "store \"u\" { redis = \"main\" }\n"
+				 "store \"v\" { redis = \"main\"  engine = \"redis\"  key_prefix = \"x:\" }\n"
+				 REDIS
 				 "site \"*\" { route \"/\" { store = \"s\"  require_match = true  names = \"time\" }\n"
 				 "  route \"/t/\" { store = \"t\" } }\n");
 	struct config *again;
@@ -77,7 +86,7 @@ static void config_store__faults_are_reported(void **state)
 	static const struct {
 		const char *text;
 		unsigned line;
-		const char *message;
+		const char *message;	/* NULL: there is none */
 	} cases[] = {
 		{ "store \"s\" { }\n" SITE, 2, "has no path" },
 		{ "store \"a b\" { path = \"/tmp/a\" }\nsite \"*\" { route \"/\" { respond = \"x\" } }\n", 2, "is no name" },
@@ -87,12 +96,30 @@ static void config_store__faults_are_reported(void **state)
 		{ "store \"s\" { path = \"/tmp/a\"  size = 1k }\n" SITE, 2, "size" },
 		{ "store \"s\" { path = \"/tmp/a\"  value = 17m }\n" SITE, 2, "value" },
 		{ "store \"s\" { path = \"/tmp/a\"  value = 2m  memory = 1m }\n" SITE, 2, "may not be larger" },
-		{ "store \"s\" { path = \"/tmp/a\"  engine = \"redis\" }\n" SITE, 2, "engine" },
+		{ "store \"s\" { path = \"/tmp/a\"  engine = \"files\" }\n" SITE, 2, "engine" },
 		{ "store \"s\" { path = \"/tmp/a\" }\nstore \"s\" { path = \"/tmp/b\" }\n" SITE, 3, "is taken by the store on line 2" },
 		{ "store \"s\" { path = \"/tmp/a\" }\nstore \"t\" { path = \"/tmp/a/\" }\n" SITE, 3, "expected one for each" },
 		{ "store \"stor\" { path = \"/tmp/a\" }\nsite \"*\" { route \"/\" { store = \"store\" } }\n", 3,
 		  "did you mean 'stor'" },
 		{ "store \"s\" { path = \"/tmp/a\" }\nsite \"*\" { route \"/a\" { store = \"s\" } }\n", 3, "expected '/a/'" },
+		{ "store \"s\" { engine = \"redis\" }\n" SITE, 2, "has no redis" },
+		{ REDIS "store \"s\" { redis = \"main\"  path = \"/tmp/a\" }\n" SITE, 3, "'path' has no effect" },
+		{ REDIS "store \"s\" { redis = \"main\"  size = 1g }\n" SITE, 3, "'size' has no effect" },
+		{ REDIS "store \"s\" { redis = \"main\"  timeout = 1s }\n" SITE, 3, "'timeout' has no effect" },
+		{ "store \"s\" { path = \"/tmp/a\"  key_prefix = \"a\" }\n" SITE, 2, "'key_prefix' has no effect" },
+		{ "store \"s\" { path = \"/tmp/a\"  engine = \"lmdb\"  redis = \"main\" }\n" SITE, 2, "'redis' has no effect" },
+		{ REDIS "store \"s\" { redis = \"a b\" }\n" SITE, 3, "redis" },
+		{ REDIS "store \"s\" { redis = \"mian\" }\n" SITE, 3, "did you mean 'main'" },
+		{ "store \"s\" { redis = \"main\" }\n" SITE, 2, "there is no redis 'main'" },
+		{ REDIS "store \"s\" { redis = \"main\"  key_prefix = \"a*\" }\n" SITE, 3, "key_prefix" },
+		{ REDIS "store \"s\" { redis = \"main\"  value = 15m }\n" SITE, 3, NULL },
+		{ REDIS "store \"s\" { redis = \"main\"  value = 16m }\n" SITE, 3, "has to fit into an answer" },
+		{ REDIS "store \"s\" { redis = \"main\" }\nstore \"t\" { redis = \"main\"  key_prefix = \"s:t\" }\n" SITE, 4,
+		  "begin alike" },
+		{ REDIS "store \"s\" { redis = \"main\"  key_prefix = \"t:x\" }\nstore \"t\" { redis = \"main\" }\n" SITE, 4,
+		  "begin alike" },
+		{ REDIS "redis \"other\" { }\nstore \"s\" { redis = \"main\" }\n"
+		  "store \"t\" { redis = \"other\"  key_prefix = \"s:\" }\n" SITE, 0, NULL },
 		{ "site \"*\" { route \"/\" { respond = \"x\"  require_match = true } }\n", 2, "has no effect" },
 		{ "store \"s\" { path = \"/tmp/a\" }\nsite \"*\" { route \"/\" { store = \"s\"  body = 1m } }\n", 3, "has no effect" },
 	};
@@ -103,6 +130,10 @@ static void config_store__faults_are_reported(void **state)
 		struct config *c;
 
 		snprintf(text, sizeof(text), LISTEN "%s", cases[i].text);
+		if (!cases[i].message) {
+			config_free(parse(text));
+			continue;
+		}
 		assert_int_equal(config_parse("t.conf", text, &c, &errors), -EINVAL);
 		if (errors.count != 1 || errors.items[0].line != cases[i].line ||
 		    !strstr(errors.items[0].message, cases[i].message))

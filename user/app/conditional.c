@@ -7,30 +7,18 @@
 
 #include "http/reply.h"
 
-static bool is_weak(struct span etag)
-{
-	return etag.len >= 2 && etag.ptr[0] == 'W' && etag.ptr[1] == '/';
-}
-
-static struct span opaque_of(struct span etag)
-{
-	return is_weak(etag) ? span_of(etag.ptr + 2, etag.len - 2) : etag;
-}
-
 /* RFC 9110 8.8.3.2 */
 static bool matches_strongly(struct span a, struct span b)
 {
-	return !is_weak(a) && !is_weak(b) && span_eq(a, b);
+	return !conditional_is_weak(a) && !conditional_is_weak(b) && span_eq(a, b);
 }
 
 static bool matches_weakly(struct span a, struct span b)
 {
-	return span_eq(opaque_of(a), opaque_of(b));
+	return span_eq(conditional_opaque(a), conditional_opaque(b));
 }
 
-/* Takes the next entity tag off a list.  False at its end or where it is malformed: what follows
- * matches nothing. */
-static bool next_etag(struct span *list, struct span *ret_etag)
+bool conditional_next_etag(struct span *list, struct span *ret_etag)
 {
 	const char *at = list->ptr, *end = list->ptr + list->len, *start, *close;
 
@@ -56,7 +44,7 @@ static bool list_matches(struct span list, struct span etag,
 
 	if (span_eq(list, SPAN("*")))
 		return true;
-	while (next_etag(&list, &item)) {
+	while (conditional_next_etag(&list, &item)) {
 		if (is_match(item, etag))
 			return true;
 	}
@@ -125,7 +113,7 @@ bool conditional_allows_range(const struct request *req, const struct validators
 
 	if (!value.ptr)
 		return true;
-	if (value.len && (value.ptr[0] == '"' || is_weak(value)))
+	if (value.len && (value.ptr[0] == '"' || conditional_is_weak(value)))
 		return matches_strongly(value, v->etag);
 	/* RFC 9110 13.1.5: exactly our date, and only where it is a strong validator. */
 	if (!v->is_strong || http_date_parse(value, &date_s))

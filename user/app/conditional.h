@@ -37,6 +37,22 @@ struct change_conditions {
 };
 
 /*
+ * Takes the next entity tag off a list.  False at its end or where it is malformed: what follows matches nothing.
+ */
+bool conditional_next_etag(struct span *list, struct span *ret_etag);
+
+static inline bool conditional_is_weak(struct span etag)
+{
+	return etag.len >= 2 && etag.ptr[0] == 'W' && etag.ptr[1] == '/';
+}
+
+/* Without W/. */
+static inline struct span conditional_opaque(struct span etag)
+{
+	return conditional_is_weak(etag) ? span_of(etag.ptr + 2, etag.len - 2) : etag;
+}
+
+/*
  * Steps 1 to 3 of RFC 9110 13.2.2 for other methods: may the change be made?  `etag` and `modified_s` are of what is
  * there; nothing is: the etag's ptr is NULL.  False: 412.
  */

@@ -21,6 +21,8 @@ int redis_service_new(const struct redis_server_options *opt, struct redis_servi
 void redis_service_free(struct redis_service *s);
 void redis_service_start(struct redis_service *s, struct loop *loop, const struct upstream_table *table,
 			 struct stats_redis *stats);
+/* For others who have commands for it; lives as long as the service. */
+struct redis_server *redis_service_server(const struct redis_service *s);
 /* Streams end: their clients come back, to another worker. */
 void redis_service_drain(struct redis_service *s);
 void redis_service_stop(struct redis_service *s);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/redis_error.h"
 #include "base/err.h"
 #include "base/utf8.h"
 
@@ -293,24 +294,19 @@ void redis_render_message(struct redis_text *t, const struct redis_message *m, s
 	add_lit(t, "]}");
 }
 
-/* By the first word of the error: what is the client's fault, what the server's, what may be better soon. */
 static unsigned status_of_error(struct span text)
 {
-	static const struct {
-		struct span word;
-		unsigned status;
-	} known[] = {
-		{ SPAN("NOPERM "), 403 },     { SPAN("NOAUTH "), 502 },	     { SPAN("MOVED "), 502 },
-		{ SPAN("ASK "), 502 },	      { SPAN("LOADING "), 503 },     { SPAN("BUSY "), 503 },
-		{ SPAN("OOM "), 503 },	      { SPAN("READONLY "), 503 },    { SPAN("MISCONF "), 503 },
-		{ SPAN("MASTERDOWN "), 503 }, { SPAN("CLUSTERDOWN "), 503 }, { SPAN("TRYAGAIN "), 503 },
-		{ SPAN("NOREPLICAS "), 503 },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (span_starts_with(text, known[i].word))
-			return known[i].status;
-	return 400;
+	switch (redis_error_of(text)) {
+	case REDIS_ERROR_DENIED:
+		return 403;
+	case REDIS_ERROR_SETUP:
+		return 502;
+	case REDIS_ERROR_FULL:
+	case REDIS_ERROR_LATER:
+		return 503;
+	default:
+		return 400;
+	}
 }
 
 unsigned redis_status_of(const redisReply *r, enum redis_format format)

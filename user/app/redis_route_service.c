@@ -46,6 +46,11 @@ void redis_service_start(struct redis_service *s, struct loop *loop, const struc
 	channel_hub_start(s->channels, loop, NULL);
 }
 
+struct redis_server *redis_service_server(const struct redis_service *s)
+{
+	return s->server;
+}
+
 void redis_service_drain(struct redis_service *s)
 {
 	s->is_draining = true;

@@ -90,6 +90,18 @@ void store_refuse_busy(struct store_call *c, const char *why, uint64_t *counter)
 	store_refuse(c, 503, why, counter);
 }
 
+void store_refuse_error(struct store_call *c, int err)
+{
+	struct store_stats *s = c->route->store->stats;
+
+	if (err == -EHOSTDOWN)
+		store_refuse_busy(c, "store_down", &s->down);
+	else if (err == -ETIMEDOUT)
+		store_refuse(c, 504, "store_timeout", &s->timeouts);
+	else
+		store_refuse(c, 500, "store_failed", &s->failed);
+}
+
 void store_allow(const struct store_call *c)
 {
 	reply_add(c->reply, SPAN("Allow"),
@@ -168,7 +180,7 @@ static void on_body(struct request *req, struct reply *reply, struct span data, 
 		store_take(reply->ctx, data, is_last);
 }
 
-/* What was handed to the writer may be done all the same. */
+/* What was handed over may be done all the same. */
 static void on_abort(struct request *req, struct reply *reply)
 {
 	struct store_call *c = reply->ctx;
@@ -237,6 +249,7 @@ void store_stop(struct store *s)
 
 void store_link(struct store *s, int fd)
 {
+	BUG_ON(!s->engine->ops->link);
 	s->engine->ops->link(s->engine, fd);
 }
 

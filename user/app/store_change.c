@@ -77,21 +77,13 @@ static bool has_field(const struct request *req, struct span name)
 	return false;
 }
 
-static bool is_type(struct span type)
-{
-	for (size_t i = 0; i < type.len; i++)
-		if (type.ptr[i] < 0x20 || type.ptr[i] > 0x7e)
-			return false;
-	return type.len > 0 && type.len <= STORE_TYPE_MAX;
-}
-
 /* 0, or the status: content is kept as it comes, so all that it is must be said by its type. */
 static unsigned check_content(struct store_call *c)
 {
 	c->type = request_header(c->req, HEADER_CONTENT_TYPE);
 	if (!c->type.ptr)
 		c->type = SPAN("application/octet-stream");
-	if (!is_type(c->type) || has_field(c->req, SPAN("Content-Range")))
+	if (!store_is_type(c->type) || has_field(c->req, SPAN("Content-Range")))
 		return 400;
 	return has_field(c->req, SPAN("Content-Encoding")) ? 415 : 0;
 }
@@ -162,6 +154,9 @@ static void on_changed(struct store_ask *a, const struct store_result *r)
 	case STORE_FULL:
 		store_refuse(c, 507, "store_full", &s->full);
 		return;
+	case STORE_DOWN:
+		store_refuse_busy(c, "store_down", &s->down);
+		return;
 	case STORE_NO_WRITER:
 		store_refuse_busy(c, "store_no_writer", &s->no_writer);
 		return;
@@ -180,7 +175,7 @@ static void on_changed(struct store_ask *a, const struct store_result *r)
 
 /* On its way --------------------------------------------------------------------------------------------------- */
 
-/* What the writer reads is charged until the answer, though the memory is the engine's then. */
+/* What is handed over is charged until the answer, though the memory is the engine's then. */
 static void hand_over(struct store_call *c)
 {
 	struct store_engine *e = c->route->store->engine;

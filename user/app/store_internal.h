@@ -61,6 +61,8 @@ void store_call_end(struct store_call *c);
 void store_refuse(struct store_call *c, unsigned status, const char *why, uint64_t *counter);
 /* 503 with Retry-After. */
 void store_refuse_busy(struct store_call *c, const char *why, uint64_t *counter);
+/* What an engine has for a read or a listing instead of an answer; see struct store_ask. */
+void store_refuse_error(struct store_call *c, int err);
 void store_allow(const struct store_call *c);
 
 /* store_read.c */

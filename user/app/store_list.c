@@ -126,7 +126,7 @@ static void on_listed(struct store_ask *a, int err, bool has_more)
 	struct store_stats *stats = c->route->store->stats;
 
 	if (err)
-		store_refuse(c, 500, "store_failed", &stats->failed);
+		store_refuse_error(c, err);
 	else if (has_more && c->count == 0)
 		store_refuse_busy(c, "store_busy", &stats->busy);
 	else
@@ -152,5 +152,5 @@ void store_list(struct store_call *c)
 	c->listing->len = 11;
 	c->ask.on_item = on_item;
 	c->ask.on_listed = on_listed;
-	s->engine->ops->list(s->engine, &c->ask, c->key, page.after);
+	s->engine->ops->list(s->engine, &c->ask, c->key, page.after, page.limit);
 }

@@ -149,7 +149,7 @@ static int visit(struct walk *w, struct store_ask *a, bool *ret_goes_on)
 	return *ret_goes_on ? mdb_cursor_get(w->cursor, &w->key, &w->data, MDB_NEXT) : 0;
 }
 
-static void list(struct store_engine *e, struct store_ask *a, struct span key, struct span after)
+static void list(struct store_engine *e, struct store_ask *a, struct span key, struct span after, unsigned limit)
 {
 	struct lmdb *m = of(e);
 	struct walk w = { .prefix = key };

@@ -20,6 +20,14 @@ bool store_is_name(struct span text)
 	return utf8_is_valid(text);
 }
 
+bool store_is_type(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] < 0x20 || text.ptr[i] > 0x7e)
+			return false;
+	return text.len > 0 && text.len <= STORE_TYPE_MAX;
+}
+
 int store_key(struct span path, size_t prefix_len, struct span *ret_key)
 {
 	struct span key = span_of(path.ptr + prefix_len, path.len - prefix_len);

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 
 #define STORE_KEY_MAX	  511	/* bytes: LMDB's own limit */
+#define STORE_TYPE_MAX	  255	/* bytes of a media type */
 #define STORE_LIMIT_MAX	  1000	/* entries of a page */
 #define STORE_LIMIT_USUAL 100
 #define STORE_NAME_LEN	  26	/* of a new name: 130 bits, 5 a character */
@@ -46,6 +47,8 @@ void store_page_print(struct buf *b, struct span after, unsigned limit);
 
 /* Well-formed UTF-8 (RFC 3629) without control characters. */
 bool store_is_name(struct span text);
+/* A media type that is kept as it was sent: printable ASCII. */
+bool store_is_type(struct span text);
 
 /*
  * A name that nobody guesses: 128 bits of the kernel's random numbers.  `is_timed`: the first 48 are the time in ms, so

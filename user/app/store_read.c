@@ -99,7 +99,7 @@ static void on_value(struct store_ask *a, int err, const struct store_value *v)
 		return;
 	}
 	if (err) {
-		store_refuse(c, 500, "store_failed", &stats->failed);
+		store_refuse_error(c, err);
 		return;
 	}
 	/* Two changes within a second have the same date: it is no strong validator. */

@@ -47,6 +47,11 @@ static void add_escaped(struct buf *b, struct span s, size_t max)
 {
 	size_t limit = b->len + max, i = 0;
 
+	/* Nearly always there is nothing to escape. */
+	if (s.len <= max && scan_is_plain(s.ptr, s.len)) {
+		buf_add_span(b, s);
+		return;
+	}
 	while (i < s.len && b->len + 4 <= limit && !b->is_truncated) {
 		const char *end = s.ptr + i + MIN(s.len - i, limit - b->len);
 		size_t run = (size_t)(scan_plain(s.ptr + i, end) - (s.ptr + i));

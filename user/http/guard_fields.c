@@ -97,24 +97,28 @@ static void end_name(struct guard *g, struct cursor *c, const char *p)
 		guard_fail(g, 400, guard_wrong_byte(*p, "bad byte in field name"));
 }
 
-static inline void write_down(struct guard *g, const struct cursor *c, struct span name, const char *value,
-			      const char *end)
+/*
+ * At `end` is the CR.  Of the bytes that a value may have only SP and HTAB are not above SP.  `nth` counts from 1.  What is
+ * given back goes into the guard's `duplicates`.
+ */
+static inline uint32_t write_down(struct field *f, unsigned nth, uint8_t *known, struct span name, const char *value,
+				  const char *end)
 {
-	struct field *f = &c->fields[g->field_count++];
+	enum header_id id = header_id_of(name);
 
-	while (value < end && (*value == ' ' || *value == '\t'))
+	while (*value == ' ' || *value == '\t')
 		value++;
-	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+	while (end > value && (uint8_t)end[-1] <= ' ')
 		end--;
 	f->name = name;
 	f->value = span_of(value, (size_t)(end - value));
-	f->id = header_id_of(name);
-	if (f->id == HEADER_OTHER)
-		return;
-	if (c->known[f->id])
-		g->duplicates |= 1u << f->id;
-	else
-		c->known[f->id] = (uint8_t)g->field_count;
+	f->id = id;
+	if (id == HEADER_OTHER)
+		return 0;
+	if (known[id])
+		return 1u << id;
+	known[id] = (uint8_t)nth;
+	return 0;
 }
 
 /*
@@ -125,9 +129,12 @@ static inline void write_down(struct guard *g, const struct cursor *c, struct sp
 static const char *take_whole_fields(struct guard *g, const struct cursor *c)
 {
 	const char *p = c->p, *end = c->end;
-	unsigned most = field_max(c);
+	struct field *fields = c->fields;
+	unsigned count = g->field_count, most = field_max(c);
+	uint8_t *known = c->known;
+	uint32_t duplicates = 0;
 
-	while (g->field_count < most) {
+	for (; count < most; count++) {
 		const char *colon = scan_token(p, end), *tail;
 
 		if (colon == p || colon == end || *colon != ':')
@@ -135,22 +142,24 @@ static const char *take_whole_fields(struct guard *g, const struct cursor *c)
 		tail = scan_value(colon + 1, end);
 		if (end - tail < 2 || tail[0] != '\r' || tail[1] != '\n')
 			break;
-		write_down(g, c, span_of(p, (size_t)(colon - p)), colon + 1, tail);
+		duplicates |= write_down(&fields[count], count + 1, known, span_of(p, (size_t)(colon - p)), colon + 1,
+					 tail);
 		p = tail + 2;
 	}
+	g->field_count = (uint16_t)count;
+	g->duplicates |= duplicates;
 	return p;
 }
 
 static void end_field(struct guard *g, struct cursor *c)
 {
 	g->state = LINE;
-	if (c->fields) {
-		write_down(g, c, span_of(g->data + g->line_start, g->colon - g->line_start),
-			   g->data + g->colon + 1, g->data + g->value_end);
-		return;
-	}
 	g->field_count++;
-	if (c->trailers)
+	if (c->fields)
+		g->duplicates |= write_down(&c->fields[g->field_count - 1], g->field_count, c->known,
+					    span_of(g->data + g->line_start, g->colon - g->line_start),
+					    g->data + g->colon + 1, g->data + g->value_end);
+	else if (c->trailers)
 		keep_line(g, c);
 }
 

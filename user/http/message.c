@@ -6,8 +6,6 @@
 
 #include "base/err.h"
 
-#include "base/err.h"
-
 #define X(id, text) [id] = text,
 static const char *const header_names[HEADER_COUNT] = {HEADERS(X)};
 #undef X
@@ -40,7 +38,8 @@ static inline bool byte_ieq(char a, char name)
 	return ((a ^ name) & ~((name >> 1) & 0x20)) == 0;
 }
 
-static bool name_ieq(const char *a, const char *name, size_t len)
+/* Inlined with a length that is a constant: a few comparisons with constants are left. */
+static inline __attribute__((always_inline)) bool name_ieq(const char *a, const char *name, size_t len)
 {
 	if (len >= 8) {
 		for (size_t i = 0; i + 8 < len; i += 8)
@@ -55,14 +54,14 @@ static bool name_ieq(const char *a, const char *name, size_t len)
 	return len == 0;
 }
 
-static inline enum header_id one_of(struct span name, enum header_id a, enum header_id b,
-				    enum header_id c)
+static inline __attribute__((always_inline)) enum header_id one_of(const char *name, size_t len, enum header_id a,
+								   enum header_id b, enum header_id c)
 {
-	if (name_ieq(name.ptr, header_names[a], name.len))
+	if (name_ieq(name, header_names[a], len))
 		return a;
-	if (b && name_ieq(name.ptr, header_names[b], name.len))
+	if (b && name_ieq(name, header_names[b], len))
 		return b;
-	if (c && name_ieq(name.ptr, header_names[c], name.len))
+	if (c && name_ieq(name, header_names[c], len))
 		return c;
 	return HEADER_OTHER;
 }
@@ -72,40 +71,40 @@ enum header_id header_id_of(struct span name)
 {
 	switch (name.len) {
 	case 2:
-		return one_of(name, HEADER_TE, 0, 0);
+		return one_of(name.ptr, 2, HEADER_TE, 0, 0);
 	case 3:
-		return one_of(name, HEADER_VIA, 0, 0);
+		return one_of(name.ptr, 3, HEADER_VIA, 0, 0);
 	case 4:
-		return one_of(name, HEADER_HOST, HEADER_DATE, 0);
+		return one_of(name.ptr, 4, HEADER_HOST, HEADER_DATE, 0);
 	case 5:
-		return one_of(name, HEADER_RANGE, 0, 0);
+		return one_of(name.ptr, 5, HEADER_RANGE, 0, 0);
 	case 6:
-		return one_of(name, HEADER_EXPECT, HEADER_SERVER, 0);
+		return one_of(name.ptr, 6, HEADER_EXPECT, HEADER_SERVER, 0);
 	case 7:
-		return one_of(name, HEADER_REFERER, HEADER_UPGRADE, HEADER_TRAILER);
+		return one_of(name.ptr, 7, HEADER_REFERER, HEADER_UPGRADE, HEADER_TRAILER);
 	case 8:
-		return one_of(name, HEADER_IF_RANGE, HEADER_IF_MATCH, 0);
+		return one_of(name.ptr, 8, HEADER_IF_RANGE, HEADER_IF_MATCH, 0);
 	case 9:
-		return one_of(name, HEADER_FORWARDED, 0, 0);
+		return one_of(name.ptr, 9, HEADER_FORWARDED, 0, 0);
 	case 10:
-		return one_of(name, HEADER_CONNECTION, HEADER_USER_AGENT, HEADER_KEEP_ALIVE);
+		return one_of(name.ptr, 10, HEADER_CONNECTION, HEADER_USER_AGENT, HEADER_KEEP_ALIVE);
 	case 11:
-		return one_of(name, HEADER_TRACEPARENT, 0, 0);
+		return one_of(name.ptr, 11, HEADER_TRACEPARENT, 0, 0);
 	case 12:
-		return one_of(name, HEADER_CONTENT_TYPE, HEADER_X_REQUEST_ID, 0);
+		return one_of(name.ptr, 12, HEADER_CONTENT_TYPE, HEADER_X_REQUEST_ID, 0);
 	case 13:
-		return one_of(name, HEADER_IF_NONE_MATCH, 0, 0);
+		return one_of(name.ptr, 13, HEADER_IF_NONE_MATCH, 0, 0);
 	case 14:
-		return one_of(name, HEADER_CONTENT_LENGTH, 0, 0);
+		return one_of(name.ptr, 14, HEADER_CONTENT_LENGTH, 0, 0);
 	case 15:
-		return one_of(name, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
+		return one_of(name.ptr, 15, HEADER_ACCEPT_ENCODING, HEADER_X_FORWARDED_FOR, 0);
 	case 16:
-		return one_of(name, HEADER_PROXY_CONNECTION, HEADER_X_FORWARDED_HOST, 0);
+		return one_of(name.ptr, 16, HEADER_PROXY_CONNECTION, HEADER_X_FORWARDED_HOST, 0);
 	case 17:
-		return one_of(name, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING,
+		return one_of(name.ptr, 17, HEADER_IF_MODIFIED_SINCE, HEADER_TRANSFER_ENCODING,
 			      HEADER_X_FORWARDED_PROTO);
 	case 19:
-		return one_of(name, HEADER_IF_UNMODIFIED_SINCE, 0, 0);
+		return one_of(name.ptr, 19, HEADER_IF_UNMODIFIED_SINCE, 0, 0);
 	default:
 		return HEADER_OTHER;
 	}

@@ -8,7 +8,10 @@
 #ifndef SLUICE_HTTP_SCAN_H
 #define SLUICE_HTTP_SCAN_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -74,30 +77,69 @@ static inline unsigned scan_bad_plain(__m128i v)
 	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
 }
 
-#define SCAN_STEPS(p, end, bad_bytes)                                                              \
+/* 4 to 15 bytes: the first and the last ones, overlapping; twice where one half holds them all. */
+static inline __m128i scan_load_short(const char *p, size_t len)
+{
+	uint32_t first, last;
+	uint64_t low, high;
+
+	if (len >= 8) {
+		memcpy(&low, p, sizeof(low));
+		memcpy(&high, p + len - sizeof(high), sizeof(high));
+		return _mm_set_epi64x((long long)high, (long long)low);
+	}
+	memcpy(&first, p, sizeof(first));
+	memcpy(&last, p + len - sizeof(last), sizeof(last));
+	return _mm_set1_epi64x((long long)((uint64_t)last << 32 | first));
+}
+
+/* Returns where the byte stands that usually ends such a run; at others the table has a second look. */
+#define SCAN_STEPS(p, end, bad_bytes, stop)                                                        \
 	while ((end) - (p) >= 16) {                                                                \
 		unsigned bad = bad_bytes(_mm_loadu_si128((const __m128i *)(p)));                   \
                                                                                                    \
 		if (bad) {                                                                         \
 			(p) += __builtin_ctz(bad);                                                 \
+			if (*(p) == (stop))                                                        \
+				return (p);                                                        \
 			break;                                                                     \
 		}                                                                                  \
 		(p) += 16;                                                                         \
 	}
 #else
-#define SCAN_STEPS(p, end, bad_bytes)
+#define SCAN_STEPS(p, end, bad_bytes, stop)
 #endif
 
 /* First byte that is not of the class, or `end`. */
 static inline const char *scan_value(const char *p, const char *end)
 {
-	SCAN_STEPS(p, end, scan_bad_value);
+	SCAN_STEPS(p, end, scan_bad_value, '\r');
 	return scan_class(p, end, CLASS_VALUE);
+}
+
+/* Texts that are usually plain as a whole: the last step overlaps the one before, so no byte is looked at alone from 4 on. */
+static inline bool scan_is_plain(const char *p, size_t len)
+{
+	size_t i = 0;
+
+#ifdef __SSE2__
+	if (len >= 16) {
+		for (; i + 16 < len; i += 16)
+			if (scan_bad_plain(_mm_loadu_si128((const __m128i *)(p + i))))
+				return false;
+		return !scan_bad_plain(_mm_loadu_si128((const __m128i *)(p + len - 16)));
+	}
+	if (len >= 4)
+		return !scan_bad_plain(scan_load_short(p, len));
+#endif
+	while (i < len && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i == len;
 }
 
 static inline const char *scan_plain(const char *p, const char *end)
 {
-	SCAN_STEPS(p, end, scan_bad_plain);
+	SCAN_STEPS(p, end, scan_bad_plain, '"');
 	while (p < end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
 		p++;
 	return p;
@@ -105,13 +147,13 @@ static inline const char *scan_plain(const char *p, const char *end)
 
 static inline const char *scan_target(const char *p, const char *end)
 {
-	SCAN_STEPS(p, end, scan_bad_target);
+	SCAN_STEPS(p, end, scan_bad_target, ' ');
 	return scan_class(p, end, CLASS_TARGET);
 }
 
 static inline const char *scan_token(const char *p, const char *end)
 {
-	SCAN_STEPS(p, end, scan_bad_name);
+	SCAN_STEPS(p, end, scan_bad_name, ':');
 	return scan_class(p, end, CLASS_TOKEN);
 }
 

@@ -111,6 +111,8 @@ static void free_store(struct config_store *s)
 {
 	free(s->name);
 	free(s->path);
+	free(s->redis);
+	free(s->key_prefix);
 }
 
 void config_free(struct config *c)

@@ -198,20 +198,28 @@ struct config_channel {
 	enum channel_gap gap;
 };
 
-enum store_engine_kind { STORE_ENGINE_LMDB };
+enum store_engine_kind { STORE_ENGINE_LMDB, STORE_ENGINE_REDIS };
 
 struct config_store {
 	struct config_place place;
 	char *name;
-	char *path;			/* folder */
 	enum store_engine_kind engine;
-	uint64_t size;			/* bytes of all resources */
+	char *path;			/* lmdb: folder */
+	char *redis;			/* redis: name of a redis */
+	char *key_prefix;		/* redis: of all its keys; never NULL then */
+	uint64_t size;			/* lmdb: bytes of all resources */
 	uint64_t value;			/* bytes of one */
 	uint64_t memory;		/* bytes of content a worker has in flight */
-	uint64_t timeout;		/* ms, of a change */
+	uint64_t timeout;		/* lmdb: ms, of a change */
 };
 
-#define CONFIG_STORES_MAX 16		/* a process each, and a connection to it from each worker */
+/* A process of its own writes it (storer.h). */
+static inline bool config_store_has_writer(const struct config_store *s)
+{
+	return s->engine == STORE_ENGINE_LMDB;
+}
+
+#define CONFIG_STORES_MAX 16		/* of lmdb a process each, and a connection to it from each worker */
 
 #define CONFIG_ENDPOINTS_MAX 65535	/* of all servers: struct upstream_lease keeps indexes in 16 bits */
 

@@ -53,21 +53,16 @@ int build_channels(struct config_faults *f, cfg_t *cfg, struct config *c)
 
 /* Together ------------------------------------------------------------------------------------------------------ */
 
-static void check_server(struct config_faults *f, cfg_t *section, const struct config *c, const struct config_channel *ch,
-			 bool is_whole)
+static void check_server(struct config_faults *f, cfg_t *section, const struct config *c)
 {
 	const struct config_setting *setting = config_setting(section, "redis", 0);
+	const struct config_redis *redis = setting ? build_find_redis(f, c, setting) : NULL;
 
-	if (!setting)
-		return;
-	if (is_whole)
-		build_check_redis_name(f, c, setting);
-	for (unsigned i = 0; i < c->redis_count; i++)
-		if (strcmp(c->redis[i].name, setting->text) == 0 && c->redis[i].reply < REPLY_MIN)
-			config_fault_value(f, setting->line, "redis", setting->text,
-					   "redis: a message of a channel does not fit the `reply` of '%.100s' (%llu bytes): "
-					   "expected %u at least",
-					   setting->text, (unsigned long long)c->redis[i].reply, REPLY_MIN);
+	if (redis && redis->reply < REPLY_MIN)
+		config_fault_value(f, setting->line, "redis", setting->text,
+				   "redis: a message of a channel does not fit the `reply` of '%.100s' (%llu bytes): "
+				   "expected %u at least",
+				   setting->text, (unsigned long long)redis->reply, REPLY_MIN);
 }
 
 /* Two of them would hear each other: the same server, by the same name over there. */
@@ -111,13 +106,14 @@ static void check_routes(struct config_faults *f, const struct config *c, const 
 
 void build_check_channels(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
-	bool is_whole = build_redis_are_whole(cfg, c);
+	bool is_whole = !config_has_gap(cfg);
 
 	for (unsigned i = 0; i < c->channel_count; i++) {
-		check_server(f, cfg_getnsec(cfg, "channel", i), c, &c->channels[i], is_whole);
+		if (is_whole)
+			check_server(f, cfg_getnsec(cfg, "channel", i), c);
 		for (unsigned k = 0; k < i; k++)
 			check_pair(f, &c->channels[i], &c->channels[k]);
-		if (!config_has_gap(cfg) && *c->channels[i].name)
+		if (is_whole && *c->channels[i].name)
 			check_routes(f, c, &c->channels[i]);
 	}
 }

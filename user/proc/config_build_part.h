@@ -37,9 +37,9 @@ void build_check_proxies(struct config_faults *f, cfg_t *cfg, const struct confi
 /* config_build_redis.c: every redis, and what must fit together for routes to them.  0 or -ENOMEM. */
 int build_redis(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c);
-/* config_build_redis.c: `redis` in this section names one that is there, else that is reported. */
-void build_check_redis_name(struct config_faults *f, const struct config *c, const struct config_setting *setting);
-bool build_redis_are_whole(cfg_t *cfg, const struct config *c);
+/* The redis of that name; NULL: none, which is told unless one of them has lost its name. */
+const struct config_redis *build_find_redis(struct config_faults *f, const struct config *c,
+					    const struct config_setting *setting);
 /* config_build_channel.c: every channel; 0 or -ENOMEM.  Then what is about channels, servers and routes. */
 int build_channels(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_channels(struct config_faults *f, cfg_t *cfg, const struct config *c);

@@ -140,30 +140,22 @@ static void check_names(struct config_faults *f, const struct config *c)
 	}
 }
 
-static void report_unknown(struct config_faults *f, const struct config *c, const struct config_setting *setting)
+const struct config_redis *build_find_redis(struct config_faults *f, const struct config *c,
+					    const struct config_setting *setting)
 {
+	const struct config_redis *found = find(c, setting->text, c->redis_count);
 	struct suggest near;
 
 	suggest_init(&near, setting->text);
-	for (unsigned i = 0; i < c->redis_count; i++)
+	for (unsigned i = 0; i < c->redis_count; i++) {
+		if (!*c->redis[i].name)
+			return found;
 		suggest_offer(&near, c->redis[i].name);
-	build_report_unknown(f, setting->line, "redis", "redis", setting->text, &near,
-			     "a section such as redis \"cache\" { }");
-}
-
-void build_check_redis_name(struct config_faults *f, const struct config *c, const struct config_setting *setting)
-{
-	if (!find(c, setting->text, c->redis_count))
-		report_unknown(f, c, setting);
-}
-
-bool build_redis_are_whole(cfg_t *cfg, const struct config *c)
-{
-	bool is_whole = !config_has_gap(cfg);
-
-	for (unsigned i = 0; i < c->redis_count; i++)
-		is_whole = is_whole && *c->redis[i].name;
-	return is_whole;
+	}
+	if (!found)
+		build_report_unknown(f, setting->line, "redis", "redis", setting->text, &near,
+				     "a section such as redis \"cache\" { }");
+	return found;
 }
 
 static void check_route(struct config_faults *f, cfg_t *section, const struct config_route *route,
@@ -174,7 +166,7 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 	if (!redis || route->kind != ROUTE_REDIS)
 		return;
 	if (is_whole)
-		build_check_redis_name(f, c, redis);
+		build_find_redis(f, c, redis);
 	if (!config_is_given(section, "allow") && !config_has_gap(section))
 		config_fault_value(f, redis->line, "redis", NULL,
 				   "the route allows no command: expected allow = { \"GET\", ... } beside it");
@@ -182,7 +174,7 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
-	bool is_whole = build_redis_are_whole(cfg, c);
+	bool is_whole = !config_has_gap(cfg);
 
 	check_names(f, c);
 	for (unsigned i = 0; i < c->site_count; i++) {

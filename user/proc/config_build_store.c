@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* store "NAME" { path = "/FOLDER" ... }, and what must fit together: names, folders, routes. */
+/* store "NAME" { path = "/FOLDER" ... } or { redis = "NAME" ... }, and what must fit together: names, places, routes. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +14,46 @@ int config_store_init(struct config_store *s)
 {
 	*s = (struct config_store){ 0 };
 	return config_value_defaults(CONFIG_STORE, s);
+}
+
+/* Keys that are for another engine: they were written for some effect, which will not come. */
+static void check_keys(struct config_faults *f, cfg_t *section, const struct config_store *s)
+{
+	const struct config_section *table = &config_sections[CONFIG_STORE];
+
+	for (unsigned i = 0; i < table->key_count; i++) {
+		const struct config_key *key = &table->keys[i];
+		const struct config_setting *setting = config_setting(section, key->name, 0);
+
+		if (setting && key->store_engines && !(key->store_engines >> s->engine & 1))
+			config_fault_value(f, setting->line, key->name, NULL, "'%s' has no effect on a store %s", key->name,
+					   s->engine == STORE_ENGINE_REDIS ? "at a redis" : "in a folder");
+	}
+}
+
+/* Where it is kept says by what: `engine` may be left out. */
+static int choose_engine(struct config_faults *f, cfg_t *section, struct config_store *s)
+{
+	const struct config_setting *engine = config_setting(section, "engine", 0);
+
+	if (!engine && config_setting(section, "redis", 0))
+		s->engine = STORE_ENGINE_REDIS;
+	check_keys(f, section, s);
+	if (s->engine == STORE_ENGINE_REDIS && !s->key_prefix && asprintf(&s->key_prefix, "%s:", s->name) < 0) {
+		s->key_prefix = NULL;
+		return -ENOMEM;
+	}
+	if (config_has_gap(section))
+		return 0;
+	if (s->engine == STORE_ENGINE_REDIS && !config_setting(section, "redis", 0))
+		config_fault_value(f, s->place.line, "store", NULL,
+				   "store '%.100s' has no redis: expected one such as redis = \"main\"", s->name);
+	if (s->engine == STORE_ENGINE_LMDB && !config_setting(section, "path", 0))
+		config_fault_value(f, s->place.line, "store", NULL,
+				   "store '%.100s' has no path: expected one such as path = \"/var/lib/sluice/%.40s\", or "
+				   "redis = \"NAME\"",
+				   s->name, s->name);
+	return 0;
 }
 
 static int build_store(struct config_faults *f, cfg_t *section, struct config *c)
@@ -32,10 +72,8 @@ static int build_store(struct config_faults *f, cfg_t *section, struct config *c
 	if (*why)
 		config_fault_value(f, s->place.line, "store", s->name, "store: '%.100s' %s", s->name, why);
 	r = build_keys(f, section, CONFIG_STORE, s);
-	if (!r && !config_setting(section, "path", 0) && !config_has_gap(section))
-		config_fault_value(f, s->place.line, "store", NULL,
-				   "store '%.100s' has no path: expected one such as path = \"/var/lib/sluice/%.40s\"",
-				   s->name, s->name);
+	if (!r)
+		r = choose_engine(f, section, s);
 	if (!r && s->value > s->memory)
 		config_fault_value(f, s->place.line, "store", NULL,
 				   "store '%.100s': one resource (value, %llu bytes) may not be larger than what a worker may "
@@ -74,6 +112,18 @@ static bool is_same_folder(const char *a, const char *b)
 	return a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
+/* What begins with the prefix of one would be the other's too. */
+static bool is_within(const char *prefix, const char *other)
+{
+	return strncmp(prefix, other, strlen(prefix)) == 0;
+}
+
+static bool shares_keys(const struct config_store *a, const struct config_store *b)
+{
+	return a->redis && b->redis && a->key_prefix && b->key_prefix && strcmp(a->redis, b->redis) == 0 &&
+	       (is_within(a->key_prefix, b->key_prefix) || is_within(b->key_prefix, a->key_prefix));
+}
+
 static void check_pair(struct config_faults *f, const struct config_store *s, const struct config_store *before)
 {
 	if (*s->name && strcmp(s->name, before->name) == 0)
@@ -83,6 +133,11 @@ static void check_pair(struct config_faults *f, const struct config_store *s, co
 		config_fault_value(f, s->place.line, "store", NULL,
 				   "store '%.100s' has the folder of '%.100s' on line %u: expected one for each", s->name,
 				   before->name, before->place.line);
+	if (shares_keys(s, before))
+		config_fault_value(f, s->place.line, "store", NULL,
+				   "store '%.100s' has keys of '%.100s' on line %u: '%s' and '%s' begin alike: expected a "
+				   "key_prefix of its own for each",
+				   s->name, before->name, before->place.line, s->key_prefix, before->key_prefix);
 }
 
 static bool has_store(const struct config *c, const char *name, struct suggest *near)
@@ -124,12 +179,30 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 				   STORE_PREFIX_MAX);
 }
 
+static void check_redis(struct config_faults *f, cfg_t *section, const struct config *c, const struct config_store *s)
+{
+	const struct config_setting *setting = config_setting(section, "redis", 0);
+	const struct config_redis *redis;
+
+	if (s->engine != STORE_ENGINE_REDIS || !setting || !s->redis)
+		return;
+	redis = build_find_redis(f, c, setting);
+	if (redis && s->value + STORE_REDIS_REPLY_EXTRA > redis->reply)
+		config_fault_value(f, s->place.line, "store", NULL,
+				   "store '%.100s': one resource (value, %llu bytes, and %d more) has to fit into an answer of the "
+				   "redis (reply, %llu)",
+				   s->name, (unsigned long long)s->value, STORE_REDIS_REPLY_EXTRA,
+				   (unsigned long long)redis->reply);
+}
+
 void build_check_stores(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
 	bool is_whole = !config_has_gap(cfg);
 
 	for (unsigned i = 0; i < c->store_count; i++) {
 		is_whole = is_whole && *c->stores[i].name;
+		if (!config_has_gap(cfg))
+			check_redis(f, cfg_getnsec(cfg, "store", i), c, &c->stores[i]);
 		for (unsigned k = 0; k < i; k++)
 			check_pair(f, &c->stores[i], &c->stores[k]);
 	}

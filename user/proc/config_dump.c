@@ -75,15 +75,18 @@ static void print_range(const struct config_key *key, const void *base, FILE *ou
 	fprintf(out, from == to ? "\"%u\"" : "\"%u-%u\"", from, to);
 }
 
-/* A key without default and without value is not there; so is a handler the route does not have. */
+/* A key without default and without value is not there; so is what the route or the store has no use for. */
 static bool is_absent(const struct config_key *key, const void *base)
 {
 	const void *field = (const char *)base + key->offset;
 	const struct config_route *route = base;
+	const struct config_store *store = base;
 
 	if (key->kind == KIND_HANDLER && key->handler != route->kind)
 		return true;
 	if (key->route_kinds && !(key->route_kinds >> route->kind & 1))
+		return true;
+	if (key->store_engines && !(key->store_engines >> store->engine & 1))
 		return true;
 	if (key->kind == KIND_TEXT)
 		return !*(char *const *)field && !key->zero;

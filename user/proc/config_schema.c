@@ -101,7 +101,8 @@ static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
 					 NULL};
 static const char *const gaps[] = {
 	[CHANNEL_GAP_KEEP] = "keep", [CHANNEL_GAP_CLOSE] = "close", NULL};
-static const char *const store_engines[] = {[STORE_ENGINE_LMDB] = "lmdb", NULL};
+static const char *const store_engines[] = {
+	[STORE_ENGINE_LMDB] = "lmdb", [STORE_ENGINE_REDIS] = "redis", NULL};
 static const char *const store_names[] = {
 	[STORE_NAMES_RANDOM] = "random", [STORE_NAMES_TIME] = "time", NULL};
 
@@ -229,14 +230,19 @@ static const struct config_key channel_keys[] = {
 	{"on_gap", CHOICE(config_channel, gap, gaps, "keep")},
 };
 
+#define FOR_LMDB     .store_engines = 1u << STORE_ENGINE_LMDB
+#define FOR_REDIS_DB .store_engines = 1u << STORE_ENGINE_REDIS
+
 /* `path` has no default: two stores may not have the same. */
 static const struct config_key store_keys[] = {
-	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL)},
+	{"path", TEXT(config_store, path, NULL, config_check_store_path, NULL), FOR_LMDB},
+	{"redis", TEXT(config_store, redis, NULL, config_check_upstream_name, NULL), FOR_REDIS_DB},
+	{"key_prefix", TEXT(config_store, key_prefix, NULL, config_check_key_prefix, NULL), FOR_REDIS_DB},
 	{"engine", CHOICE(config_store, engine, store_engines, "lmdb")},
-	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g")},
+	{"size", SIZE(config_store, size, MIB, 1024 * GIB, NULL, "1g"), FOR_LMDB},
 	{"value", SIZE(config_store, value, KIB, 16 * MIB, NULL, "1m")},
 	{"memory", SIZE(config_store, memory, MIB, 64 * GIB, NULL, "64m")},
-	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s")},
+	{"timeout", DURATION(config_store, timeout, CONFIG_MS, 10, HOUR_MS, NULL, "10s"), FOR_LMDB},
 };
 
 #define WAIT(member, hi, word, def)                                                                \

@@ -56,6 +56,7 @@ struct config_key {
 	bool is_inverted;    /* KIND_BOOL: the field says the opposite */
 	uint8_t handler;     /* enum route_kind */
 	uint8_t route_kinds; /* bits of enum route_kind the key goes with; 0: all */
+	uint8_t store_engines; /* likewise of enum store_engine_kind */
 	uint64_t min, max;   /* of the field, in its unit */
 	uint64_t unit_ns;
 	const char *zero; /* word for 0 or NULL: "auto", "off"; where it is "off", 0 may be written

@@ -66,10 +66,12 @@ struct generation {
 	unsigned udp_listener_count;
 	struct supervisor workers;
 	struct supervisor monitor;	/* one slot, or none: nothing to resolve or to check */
-	struct supervisor storers;	/* a slot for each store */
+	struct supervisor storers;	/* a slot for each store that has a writer */
+	unsigned *storer_stores;	/* of each slot: which one */
+	unsigned storer_count;
 	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
 	struct store_stats **store_stats;	/* the same, to count in */
-	bool *is_store_linked;		/* [store][worker]: both have their end of a connection */
+	bool *is_store_linked;		/* [slot of storers][worker]: both have their end of a connection */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
 	struct leave_order order;	/* LEAVING: to each worker, but for what differs by slot */
 	bool is_told[STEER_MAX_SLOTS];	/* LEAVING: its worker has the order */

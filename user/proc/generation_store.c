@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The stores of a generation: their folders made and looked at before anybody serves from them, and what is counted of
- * them, which stays with the path from one generation to the next.
+ * them, which stays with the place from one generation to the next.  One at a redis is taken as it is: whether there is a
+ * server shows while it runs, and it may come later.
  *
  * The master opens no store: LMDB forbids to carry one through fork().  A child of a moment does, as the user who is
  * going to, and says what is wrong.
@@ -29,12 +30,12 @@ struct store_share {
 	struct list node;	/* of master.store_shares */
 	unsigned users;
 	struct store_stats *stats;
-	char path[];
+	char place[];
 };
 
-static struct store_share *share_new(struct master *m, const char *path)
+static struct store_share *share_new(struct master *m, const char *place)
 {
-	size_t len = strlen(path) + 1;
+	size_t len = strlen(place) + 1;
 	struct store_share *s = malloc(sizeof(*s) + len);
 	void *memory = mmap(NULL, sizeof(*s->stats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -46,20 +47,35 @@ static struct store_share *share_new(struct master *m, const char *path)
 	}
 	s->users = 0;
 	s->stats = memory;
-	memcpy(s->path, path, len);
+	memcpy(s->place, place, len);
 	list_push_back(&m->store_shares, &s->node);
 	return s;
 }
 
-static struct store_share *share_get(struct master *m, const char *path)
+static struct store_share *share_find(struct master *m, const char *place)
 {
 	list_for_each(node, &m->store_shares) {
 		struct store_share *s = container_of(node, struct store_share, node);
 
-		if (strcmp(s->path, path) == 0)
+		if (strcmp(s->place, place) == 0)
 			return s;
 	}
-	return share_new(m, path);
+	return share_new(m, place);
+}
+
+/* An absolute path cannot be taken for a place at a redis.  NULL without memory. */
+static struct store_share *share_get(struct master *m, const struct config_store *c)
+{
+	struct store_share *s;
+	char *place;
+
+	if (config_store_has_writer(c))
+		return share_find(m, c->path);
+	if (asprintf(&place, "redis:%s:%s", c->redis, c->key_prefix) < 0)
+		return NULL;
+	s = share_find(m, place);
+	free(place);
+	return s;
 }
 
 static void share_put(struct store_share *s)
@@ -172,8 +188,8 @@ static bool is_other_folder(const struct config *c, unsigned index)
 	if (stat(c->stores[index].path, &mine) < 0)
 		return true;
 	for (unsigned i = 0; i < c->store_count; i++)
-		if (i != index && stat(c->stores[i].path, &other) == 0 && mine.st_dev == other.st_dev &&
-		    mine.st_ino == other.st_ino)
+		if (i != index && config_store_has_writer(&c->stores[i]) && stat(c->stores[i].path, &other) == 0 &&
+		    mine.st_dev == other.st_dev && mine.st_ino == other.st_ino)
 			return false;
 	return true;
 }
@@ -202,42 +218,51 @@ static int prepare(const struct generation *g, unsigned index)
 static bool has_path(const struct generation *g, const char *path)
 {
 	for (unsigned i = 0; g && i < g->config->store_count; i++)
-		if (strcmp(g->config->stores[i].path, path) == 0)
+		if (config_store_has_writer(&g->config->stores[i]) && strcmp(g->config->stores[i].path, path) == 0)
 			return true;
 	return false;
 }
 
-int generation_open_stores(struct generation *g, const struct generation *before)
+/* Counters of each, and a slot for each writer.  0 or -ENOMEM. */
+static int share_all(struct generation *g)
 {
 	unsigned count = g->config->store_count;
-	int err = 0;
 
-	if (count == 0)
-		return 0;
 	g->store_shares = calloc(count, sizeof(*g->store_shares));
 	g->store_stats = calloc(count, sizeof(*g->store_stats));
+	g->storer_stores = calloc(count, sizeof(*g->storer_stores));
 	g->is_store_linked = calloc((size_t)count * g->worker_count, sizeof(*g->is_store_linked));
-	if (!g->store_shares || !g->store_stats || !g->is_store_linked)
-		err = -ENOMEM;
-	for (unsigned i = 0; i < count && !err; i++) {
-		struct store_share *s = share_get(g->master, g->config->stores[i].path);
+	if (!g->store_shares || !g->store_stats || !g->storer_stores || !g->is_store_linked)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		struct store_share *s = share_get(g->master, &g->config->stores[i]);
 
-		if (!s) {
-			err = -ENOMEM;
-			break;
-		}
+		if (!s)
+			return -ENOMEM;
 		s->users++;
 		g->store_shares[i] = s;
 		g->store_stats[i] = s->stats;
+		if (config_store_has_writer(&g->config->stores[i]))
+			g->storer_stores[g->storer_count++] = i;
 	}
+	return 0;
+}
+
+int generation_open_stores(struct generation *g, const struct generation *before)
+{
+	int err;
+
+	if (g->config->store_count == 0)
+		return 0;
+	err = share_all(g);
 	if (err) {
 		log_error("no memory for the stores");
 		return err;
 	}
 	/* One that is served already is as good as its writer finds it. */
-	for (unsigned i = 0; i < count && !err; i++)
-		if (!has_path(before, g->config->stores[i].path))
-			err = prepare(g, i);
+	for (unsigned i = 0; i < g->storer_count && !err; i++)
+		if (!has_path(before, g->config->stores[g->storer_stores[i]].path))
+			err = prepare(g, g->storer_stores[i]);
 	return err;
 }
 
@@ -247,8 +272,11 @@ void generation_close_stores(struct generation *g)
 		share_put(g->store_shares[i]);
 	free(g->store_shares);
 	free(g->store_stats);
+	free(g->storer_stores);
 	free(g->is_store_linked);
 	g->store_shares = NULL;
 	g->store_stats = NULL;
+	g->storer_stores = NULL;
+	g->storer_count = 0;
 	g->is_store_linked = NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The master's part in the stores: a writer process for each, and a connection between each writer and each worker of a
- * generation, made when both are ready and anew when one of them follows another that died.  The master keeps neither end,
- * so that each side sees the other go.
+ * The master's part in the stores: a writer process for each that has one (those in files), and a connection between each
+ * writer and each worker of a generation, made when both are ready and anew when one of them follows another that died.
+ * The master keeps neither end, so that each side sees the other go.
  */
 #include <string.h>
 #include <unistd.h>
@@ -16,25 +16,36 @@
 
 /* Connections -------------------------------------------------------------------------------------------------- */
 
-static bool *link_of(const struct generation *g, unsigned store, unsigned worker)
+/* `slot`: of the writer; it has its store's number in messages to workers only. */
+static bool *link_of(const struct generation *g, unsigned slot, unsigned worker)
 {
-	return &g->is_store_linked[store * g->worker_count + worker];
+	return &g->is_store_linked[slot * g->worker_count + worker];
+}
+
+static const struct config_store *config_of(const struct generation *g, unsigned slot)
+{
+	return &g->config->stores[g->storer_stores[slot]];
+}
+
+static struct store_stats *stats_of(const struct generation *g, unsigned slot)
+{
+	return g->store_stats[g->storer_stores[slot]];
 }
 
 /* A process that does not read its channel now is tried again a second later. */
-static void link_pair(struct generation *g, unsigned store, unsigned worker)
+static void link_pair(struct generation *g, unsigned slot, unsigned worker)
 {
-	const struct supervised *writer = &g->storers.workers[store], *w = &g->workers.workers[worker];
-	const char message[2] = { CHANNEL_STORE, (char)store };
+	const struct supervised *writer = &g->storers.workers[slot], *w = &g->workers.workers[worker];
+	const char message[2] = { CHANNEL_STORE, (char)g->storer_stores[slot] };
 	int pair[2];
 
-	if (!writer->is_ready || !w->is_ready || *link_of(g, store, worker))
+	if (!writer->is_ready || !w->is_ready || *link_of(g, slot, worker))
 		return;
 	if (fd_pass_stream_pair(pair) < 0)
 		return;
 	/* The worker first: if only the writer had its end, that would be an end of the connection for it, no more. */
-	*link_of(g, store, worker) = fd_pass_send(w->channel.fd, message, sizeof(message), pair[0]) > 0 &&
-				     fd_pass_send(writer->channel.fd, message, sizeof(message), pair[1]) > 0;
+	*link_of(g, slot, worker) = fd_pass_send(w->channel.fd, message, sizeof(message), pair[0]) > 0 &&
+				    fd_pass_send(writer->channel.fd, message, sizeof(message), pair[1]) > 0;
 	close(pair[0]);
 	close(pair[1]);
 }
@@ -50,7 +61,7 @@ void master_link_stores(struct generation *g)
 
 void master_unlink_worker(struct generation *g, unsigned worker)
 {
-	for (unsigned i = 0; i < g->config->store_count; i++)
+	for (unsigned i = 0; i < g->storer_count; i++)
 		*link_of(g, i, worker) = false;
 }
 
@@ -68,16 +79,16 @@ static void on_started(void *owner, unsigned slot, pid_t pid)
 	const struct generation *g = owner;
 
 	if (g->storers.workers[slot].restarts)
-		store_count(&g->store_stats[slot]->restarts);
-	log_debug("the writer of store %s has pid %d", g->config->stores[slot].name, (int)pid);
+		store_count(&stats_of(g, slot)->restarts);
+	log_debug("the writer of store %s has pid %d", config_of(g, slot)->name, (int)pid);
 }
 
 static int run_child(void *owner, unsigned slot, int channel_fd)
 {
 	struct generation *g = owner;
 	struct storer_options opt = {
-		.config = &g->config->stores[slot],
-		.stats = g->store_stats[slot],
+		.config = config_of(g, slot),
+		.stats = stats_of(g, slot),
 		.channel_fd = channel_fd,
 		.identity = g->master->identity,
 		.sandbox = &g->sandbox,
@@ -96,7 +107,7 @@ static void show_writer(const struct master *m, struct store_stats *stats)
 		const struct generation *g = container_of(node, struct generation, node);
 
 		for (unsigned i = 0; i < g->storers.count; i++)
-			if (g->store_stats[i] == stats && g->storers.workers[i].is_ready)
+			if (stats_of(g, i) == stats && g->storers.workers[i].is_ready)
 				pid = (uint32_t)g->storers.workers[i].pid;
 	}
 	stats->pid = pid;
@@ -106,9 +117,9 @@ static void on_ready(void *owner, unsigned slot, bool all_ready)
 {
 	struct generation *g = owner;
 
-	show_writer(g->master, g->store_stats[slot]);
+	show_writer(g->master, stats_of(g, slot));
 	if (g->storers.workers[slot].restarts)
-		log_info("store %s is written again", g->config->stores[slot].name);
+		log_info("store %s is written again", config_of(g, slot)->name);
 	master_link_stores(g);
 }
 
@@ -116,9 +127,9 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 {
 	const struct generation *g = owner;
 
-	show_writer(g->master, g->store_stats[slot]);
+	show_writer(g->master, stats_of(g, slot));
 	if (will_restart_ms >= 0)
-		log_error("the writer of store %s (pid %d) %s; another starts in %ld ms", g->config->stores[slot].name,
+		log_error("the writer of store %s (pid %d) %s; another starts in %ld ms", config_of(g, slot)->name,
 			  (int)pid, how, will_restart_ms);
 }
 
@@ -139,9 +150,9 @@ void master_start_storers(struct generation *g)
 	g->storers.loop = &g->master->loop;
 	g->storers.ops = &storer_ops;
 	g->storers.owner = g;
-	if (g->config->store_count == 0)
+	if (g->storer_count == 0)
 		return;
-	err = supervisor_start(&g->storers, g->config->store_count);
+	err = supervisor_start(&g->storers, g->storer_count);
 	if (err)
 		log_error("cannot start the writers of the stores: %s", strerror(-err));
 }

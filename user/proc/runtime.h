@@ -6,6 +6,7 @@
 #ifndef SLUICE_PROC_RUNTIME_H
 #define SLUICE_PROC_RUNTIME_H
 
+#include "app/redis_server.h"
 #include "http/route.h"
 #include "http/server.h"
 #include "net/cidr.h"
@@ -68,6 +69,8 @@ struct runtime_options {
 int runtime_start(struct runtime *rt, const struct runtime_options *opt);
 /* A connection to the writer of that store; takes the descriptor. */
 void runtime_link_store(struct runtime *rt, unsigned store, int fd);
+/* runtime_redis.c: what a worker's part in that server is made of, the texts borrowed. */
+struct redis_server_options runtime_redis_options(const struct config_redis *conf);
 /* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* The server stops: WebSockets are told to leave, spread evenly over that time. */

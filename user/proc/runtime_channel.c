@@ -24,11 +24,9 @@ static bool has_channel(const struct config *c, const struct config_redis *redis
 static int add_bridge(struct runtime *rt, const struct config_redis *redis)
 {
 	struct channel_bridge **bridge = &rt->bridges[rt->bridge_count];
-	struct redis_server_options opt;
-	int err;
+	struct redis_server_options opt = runtime_redis_options(redis);
+	int err = channel_bridge_new(&opt, bridge);
 
-	runtime_redis_options(redis, &opt);
-	err = channel_bridge_new(&opt, bridge);
 	if (err)
 		return err;
 	rt->bridge_count++;

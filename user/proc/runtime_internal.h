@@ -51,8 +51,6 @@ const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config
 					 const struct config_route *route);
 
 /* runtime_redis.c */
-struct redis_server_options;
-void runtime_redis_options(const struct config_redis *conf, struct redis_server_options *ret_opt);
 int runtime_open_redis(struct runtime *rt);
 void runtime_close_redis(struct runtime *rt);
 int runtime_build_redis(const struct runtime *rt, const struct config_route *route, void **ret_conf);

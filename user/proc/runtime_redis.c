@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-void runtime_redis_options(const struct config_redis *conf, struct redis_server_options *ret_opt)
+struct redis_server_options runtime_redis_options(const struct config_redis *conf)
 {
-	*ret_opt = (struct redis_server_options){
+	return (struct redis_server_options){
 		.name = conf->name,
 		.user = conf->user,
 		.password = conf->password,
@@ -26,11 +26,9 @@ void runtime_redis_options(const struct config_redis *conf, struct redis_server_
 
 static int add(struct runtime *rt, const struct config_redis *conf)
 {
-	struct redis_server_options opt;
-	int err;
+	struct redis_server_options opt = runtime_redis_options(conf);
+	int err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
 
-	runtime_redis_options(conf, &opt);
-	err = redis_service_new(&opt, &rt->redis[rt->redis_count]);
 	if (!err)
 		rt->redis_count++;
 	return err;
@@ -75,9 +73,12 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
-/* What only channels use has connections of its own. */
-static bool has_route(const struct config *c, const char *name)
+/* By routes and stores; channels between hosts have connections of their own. */
+static bool is_used(const struct config *c, const char *name)
 {
+	for (unsigned i = 0; i < c->store_count; i++)
+		if (c->stores[i].engine == STORE_ENGINE_REDIS && strcmp(c->stores[i].redis, name) == 0)
+			return true;
 	for (unsigned i = 0; i < c->site_count; i++)
 		for (unsigned n = 0; n < c->sites[i].route_count; n++)
 			if (c->sites[i].routes[n].kind == ROUTE_REDIS && strcmp(c->sites[i].routes[n].value, name) == 0)
@@ -88,7 +89,7 @@ static bool has_route(const struct config *c, const char *name)
 void runtime_start_redis(struct runtime *rt, const struct runtime_options *opt)
 {
 	for (unsigned i = 0; i < rt->redis_count; i++)
-		if (has_route(rt->config, rt->config->redis[i].name))
+		if (is_used(rt->config, rt->config->redis[i].name))
 			redis_service_start(rt->redis[i], opt->loop, opt->table, &opt->stats->redis);
 }
 

@@ -3,15 +3,28 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "app/redis_route.h"
 #include "app/store.h"
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-static int add_store(struct runtime *rt, const struct config_store *c)
+static int new_engine(const struct runtime *rt, const struct config_store *c, struct store_engine **ret_engine)
 {
 	struct store_lmdb_options lmdb = { .name = c->name, .path = c->path, .timeout_ms = c->timeout };
+	struct store_redis_options redis = { .name = c->name, .prefix = c->key_prefix };
+
+	if (c->engine == STORE_ENGINE_LMDB)
+		return store_lmdb_new(&lmdb, ret_engine);
+	for (unsigned i = 0; i < rt->redis_count; i++)
+		if (strcmp(rt->config->redis[i].name, c->redis) == 0)
+			redis.server = redis_service_server(rt->redis[i]);
+	return redis.server ? store_redis_new(&redis, ret_engine) : -ENOENT;
+}
+
+static int add_store(struct runtime *rt, const struct config_store *c)
+{
 	struct store_options opt = { .value_max = c->value, .memory_max = c->memory };
-	int err = store_lmdb_new(&lmdb, &opt.engine);
+	int err = new_engine(rt, c, &opt.engine);
 
 	if (err)
 		return err;

@@ -10,7 +10,8 @@
 #include "store_shm.h"
 
 /*
- * [{"name","path","engine","pid","sandboxed","reads","created", ...}]: each counter of store_shm.h under its own name.
+ * [{"name","path","engine","pid","sandboxed","reads","created", ...}]: each counter of store_shm.h under its own name.  Of
+ * one at a redis "redis" and "key_prefix" instead of path, pid and what writers count.
  * `stats`: of each store of `c`; `c` may be NULL.  The caller's; NULL without memory.
  */
 json_t *store_report_json(const struct config *c, struct store_stats *const *stats);
