@@ -6,10 +6,11 @@ import signal
 import threading
 import time
 
-from harness import PATIENCE, Server, main, wait_for
+from harness import PATIENCE, Server, main, need_root, wait_for
 from redis_peer import Redis, section
 from test_channel import LOG, close_all, post, spread
 from test_reload import reload
+from test_upgrade import Upgraded, upgrade
 from test_websocket import stats, wait_reason
 from websocket import BINARY, CLOSE, TEXT, Stream, WebSocket, close_frame, frame
 
@@ -318,6 +319,25 @@ def test_reload_in_the_middle():
         assert seen == list(range(seen[0], n.sent))
         assert counted(a, b)["late"] == 0
         close_all([n.sender, new] + far)
+
+
+def test_upgrade():
+    """The programs of one host do not share a bus: for each other they are hosts, until the old one's clients have left."""
+    need_root()
+    with Redis() as redis, host(redis, workers=1, more={"timeouts": {"drain": "20s"}}) as s:
+        s.__class__ = Upgraded
+        wait_joined(s)
+        old = WebSocket(s, "/news")
+        upgrade(s)
+        wait_for(lambda: redis.command("PUBSUB", "NUMSUB", "sluice:news") == "sluice:news\n2", "old and new have subscribed")
+        new = WebSocket(s, "/news")
+        old.send(frame(TEXT, "of the old one"))
+        assert old.read() == new.read() == (TEXT, b"of the old one")
+        new.send(frame(TEXT, "of the new one"))
+        assert post(s, b"last").status == 202
+        for w in (old, new):
+            assert [w.read() for _ in range(2)] == [(TEXT, b"of the new one"), (TEXT, b"last")]
+        close_all([old, new])
 
 
 def test_redis_is_not_there_at_the_start():

@@ -20,7 +20,7 @@ struct channel_hub {
 	struct list channels;
 	struct list waiters;
 	unsigned busy_count;		/* channels */
-	bool is_held;
+	unsigned hold_count;
 	unsigned subscriber_count;
 };
 
@@ -366,18 +366,21 @@ bool channel_hub_is_busy(const struct channel_hub *hub)
 	return hub->busy_count > 0;
 }
 
-void channel_hub_hold(struct channel_hub *hub, bool is_held)
+void channel_hub_hold(struct channel_hub *hub)
 {
-	bool was_held = hub->is_held;
+	hub->hold_count++;
+}
 
-	hub->is_held = is_held;
-	if (was_held && !is_held)
+void channel_hub_release(struct channel_hub *hub)
+{
+	BUG_ON(hub->hold_count == 0);
+	if (--hub->hold_count == 0)
 		relieve(hub);
 }
 
 bool channel_hub_takes(const struct channel_hub *hub)
 {
-	return hub->busy_count == 0 && !hub->is_held;
+	return hub->busy_count == 0 && hub->hold_count == 0;
 }
 
 void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w)

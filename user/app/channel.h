@@ -111,8 +111,12 @@ void channel_hub_start(struct channel_hub *hub, struct loop *loop, const struct 
 void channel_hub_lost(struct channel_hub *hub);
 /* True while a channel has not caught up. */
 bool channel_hub_is_busy(const struct channel_hub *hub);
-/* While held publishers are to wait, as if a channel had not caught up; what comes from elsewhere is taken all the same. */
-void channel_hub_hold(struct channel_hub *hub, bool is_held);
+/*
+ * Publishers are to wait, as if a channel had not caught up, until it is released as often; what comes from elsewhere is
+ * taken all the same.
+ */
+void channel_hub_hold(struct channel_hub *hub);
+void channel_hub_release(struct channel_hub *hub);
 /* May publishers go on?  Else they wait. */
 bool channel_hub_takes(const struct channel_hub *hub);
 /* Once, when it is worth to look again; list_remove(&w->node) cancels it. */

@@ -6,7 +6,7 @@
 
 #include "app/channel_peers.h"
 #include "app/channel_wire.h"
-#include "app/redis_channel.h"
+#include "app/redis_brake.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -42,8 +42,8 @@ struct channel_bridge {
 	/* of the worker */
 	struct stats_websocket *stats;	/* NULL: not started */
 	struct channel_hub *channels;
-	struct channel_waiter waiter;	/* for the channels to catch up, before more is read */
-	bool is_paused;
+	struct redis_brake brake;
+	bool is_holding;		/* publishers */
 	bool is_silent;			/* the last one was not answered: publishers do not wait for it */
 	bool is_stopping;
 	bool was_told;			/* that the server refuses what is published */
@@ -62,10 +62,13 @@ struct bridge_call {
 
 /* To other hosts ------------------------------------------------------------------------------------------------ */
 
-static void hold_publishers(struct channel_bridge *b)
+static void set_holding(struct channel_bridge *b, bool is_holding)
 {
-	if (!b->is_silent && (b->calls.used_count >= FLIGHT_COUNT || b->flight_bytes >= FLIGHT_BYTES))
-		channel_hub_hold(b->channels, true);
+	if (is_holding && !b->is_holding)
+		channel_hub_hold(b->channels);
+	else if (!is_holding && b->is_holding)
+		channel_hub_release(b->channels);
+	b->is_holding = is_holding;
 }
 
 /* It is over; takes the call. */
@@ -78,7 +81,7 @@ static struct channel_bridge *end_call(struct redis_call *c, bool is_answered)
 	pool_put(&b->calls, call);
 	b->is_silent = !is_answered;
 	if (b->is_silent || (b->calls.used_count <= FLIGHT_COUNT / 2 && b->flight_bytes <= FLIGHT_BYTES / 2))
-		channel_hub_hold(b->channels, false);
+		set_holding(b, false);
 	return b;
 }
 
@@ -121,7 +124,8 @@ static bool send_message(struct channel_bridge *b, const char *topic, struct spa
 		return false;
 	}
 	b->flight_bytes += call->len;
-	hold_publishers(b);
+	if (!b->is_silent && (b->calls.used_count >= FLIGHT_COUNT || b->flight_bytes >= FLIGHT_BYTES))
+		set_holding(b, true);
 	return true;
 }
 
@@ -152,24 +156,6 @@ bool channel_bridge_publish(struct channel_bridge *b, struct span name, bool is_
 }
 
 /* From other hosts ---------------------------------------------------------------------------------------------- */
-
-/* More is read when the subscribers here have what has come. */
-static void wait_if_busy(struct channel_bridge *b)
-{
-	if (b->is_paused || !channel_hub_is_busy(b->channels))
-		return;
-	b->is_paused = true;
-	redis_hub_pause(b->hub);
-	channel_hub_wait(b->channels, &b->waiter);
-}
-
-static void on_relief(struct channel_waiter *w)
-{
-	struct channel_bridge *b = container_of(w, struct channel_bridge, waiter);
-
-	b->is_paused = false;
-	redis_hub_resume(b->hub);
-}
 
 static void note_gap(struct bridge_channel *item)
 {
@@ -219,7 +205,7 @@ static void on_message(struct redis_subscriber *s, struct redis_message *m)
 		b->stats->lost++;
 		channel_lost(item->channel);
 	}
-	wait_if_busy(b);
+	redis_brake_check(&b->brake);
 }
 
 static void on_live(struct redis_subscriber *s, bool is_live)
@@ -264,6 +250,7 @@ int channel_bridge_start(struct channel_bridge *b, const struct channel_bridge_s
 	b->self = random_u64();
 	redis_server_start(b->server, opt->loop, opt->table, opt->redis_stats);
 	redis_hub_start(b->hub);
+	redis_brake_init(&b->brake, b->hub, b->channels);
 	for (unsigned i = 0; i < b->count && !err; i++) {
 		struct bridge_channel *item = &b->items[i];
 
@@ -280,7 +267,7 @@ void channel_bridge_stop(struct channel_bridge *b)
 	if (!b->stats)
 		return;
 	b->is_stopping = true;
-	list_remove(&b->waiter.node);
+	redis_brake_stop(&b->brake);
 	for (unsigned i = 0; i < b->count; i++) {
 		redis_unsubscribe(&b->items[i].subscriber);
 		channel_peers_fini(&b->items[i].peers);
@@ -313,8 +300,6 @@ int channel_bridge_new(const struct redis_server_options *opt, struct channel_br
 	if (!b)
 		return -ENOMEM;
 	pool_init(&b->calls, sizeof(struct bridge_call), KEEP_CALLS, 0);
-	list_init(&b->waiter.node);
-	b->waiter.on_relief = on_relief;
 	one.connections = 1;
 	one.queue_max = QUEUE_MAX;
 	err = redis_server_new(&one, &b->server);

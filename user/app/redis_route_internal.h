@@ -12,7 +12,7 @@
 #ifndef SLUICE_APP_REDIS_ROUTE_INTERNAL_H
 #define SLUICE_APP_REDIS_ROUTE_INTERNAL_H
 
-#include "app/redis_channel.h"
+#include "app/redis_brake.h"
 #include "app/redis_route.h"
 #include "app/redis_route_render.h"
 #include "app/redis_route_request.h"
@@ -29,8 +29,7 @@ struct redis_service {
 	/* of WebSockets */
 	struct channel_hub *channels;
 	struct list groups[REDIS_GROUP_BUCKETS];
-	struct channel_waiter waiter;	/* for them to catch up, before more is read */
-	bool is_paused;
+	struct redis_brake brake;
 	char name[REDIS_NAME_MAX];
 };
 
@@ -98,6 +97,8 @@ struct redis_group *redis_group_join(const struct redis_topic *t);
 void *redis_group_open(struct redis_group *g, enum websocket_kind kind, const struct detached *d);
 /* 0 or -ENOMEM. */
 int redis_sockets_init(struct redis_service *s);
+/* When server and hub have been started. */
+void redis_sockets_start(struct redis_service *s);
 /* Every session is gone. */
 void redis_sockets_stop(struct redis_service *s);
 

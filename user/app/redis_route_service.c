@@ -43,7 +43,7 @@ void redis_service_start(struct redis_service *s, struct loop *loop, const struc
 	s->stats = stats;
 	redis_server_start(s->server, loop, table, stats);
 	redis_hub_start(s->hub);
-	channel_hub_start(s->channels, loop, NULL);
+	redis_sockets_start(s);
 }
 
 struct redis_server *redis_service_server(const struct redis_service *s)

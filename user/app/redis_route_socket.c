@@ -39,33 +39,13 @@ struct redis_group {
 	struct group_channel channels[];
 };
 
-/* Catching up --------------------------------------------------------------------------------------------------- */
-
-/* More is read when those who listen here have what has come. */
-static void wait_if_busy(struct redis_service *s)
-{
-	if (s->is_paused || !channel_hub_is_busy(s->channels))
-		return;
-	s->is_paused = true;
-	redis_hub_pause(s->hub);
-	channel_hub_wait(s->channels, &s->waiter);
-}
-
-static void on_relief(struct channel_waiter *w)
-{
-	struct redis_service *s = container_of(w, struct redis_service, waiter);
-
-	s->is_paused = false;
-	redis_hub_resume(s->hub);
-}
-
 /* Messages ------------------------------------------------------------------------------------------------------ */
 
 static void deliver(struct redis_group *g, bool is_text, struct span data)
 {
 	if (channel_deliver(g->channel, is_text, data) < 0)
 		channel_lost(g->channel);
-	wait_if_busy(g->route->service);
+	redis_brake_check(&g->route->service->brake);
 }
 
 static void on_message(struct redis_subscriber *s, struct redis_message *m)
@@ -269,17 +249,23 @@ void *redis_group_open(struct redis_group *g, enum websocket_kind kind, const st
 
 int redis_sockets_init(struct redis_service *s)
 {
-	list_init(&s->waiter.node);
-	s->waiter.on_relief = on_relief;
 	for (unsigned i = 0; i < REDIS_GROUP_BUCKETS; i++)
 		list_init(&s->groups[i]);
 	s->channels = channel_hub_new();
 	return s->channels ? 0 : -ENOMEM;
 }
 
+void redis_sockets_start(struct redis_service *s)
+{
+	channel_hub_start(s->channels, redis_server_loop(s->server), NULL);
+	redis_brake_init(&s->brake, s->hub, s->channels);
+}
+
 void redis_sockets_stop(struct redis_service *s)
 {
-	list_remove(&s->waiter.node);
+	/* Of one that was not started there is nothing. */
+	if (s->brake.hub)
+		redis_brake_stop(&s->brake);
 	for (unsigned i = 0; i < REDIS_GROUP_BUCKETS; i++)
 		list_for_each_safe(node, next, &s->groups[i])
 			free_group(container_of(node, struct redis_group, node));
