@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
-from harness import IS_SANITIZED, PATIENCE, SLUICE, Client, Skip, get, main, memory_kb, wait_for
+from harness import IS_SANITIZED, PATIENCE, SLUICE, Client, Server, Skip, get, main, memory_kb, need_root, wait_for
 from proxy import assert_reason
-from redis_peer import route, served
+from redis_peer import Redis, route, section, served
+from test_faults import Faults
 from test_redis import LOG, Listener, counters
 from test_reload import reload
 from test_websocket import stats, wait_reason
@@ -345,6 +347,66 @@ def test_commands_without_a_server():
         redis.start()
         wait_for(lambda: ask(w, "GET", "a") == {"GET": None}, "an answer")
         wait_for(lambda: stats(s)["connections"] == 1, "the other one is gone")
+
+
+# --- faults of the machine ---
+
+
+def try_one(address, path):
+    """Whatever comes of it."""
+    try:
+        with WebSocket(address, path, timeout=0.3, offer="permessage-deflate") as w:
+            if path == "/r/":
+                w.send(b"".join(frame(TEXT, json.dumps(c)) for c in (["SET", "a", "x" * 3000], ["GET", "a"], ["NO"]) * 10))
+            elif path == "/news":
+                w.send(frame(TEXT, "x" * 3000) * 5)
+            get(address, "/r/PUBLISH/a/" + "x" * 500)
+            for _ in range(5):
+                w.read()
+    except (AssertionError, OSError):
+        pass
+
+
+def try_all(address):
+    """Channels in every form, commands, and messages that go to other hosts; each twice at the same time."""
+    paths = ("/r/SUBSCRIBE/a", "/r/SUBSCRIBE/a/b.txt", "/r/PSUBSCRIBE/a*", "/r/", "/news", "/r/SUBSCRIBE/sluice:news") * 2
+    threads = [threading.Thread(target=try_one, args=(address, path)) for path in paths]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+def test_faults():
+    """Memory and calls that fail, one in so many: no worker dies, and afterwards all is as it should be."""
+    need_root()
+    routes = {"/r/": route(deflate=True), "/news": {"websocket": "channel:news", "publish": "any", "deflate": True}}
+    folder = tempfile.mkdtemp(prefix="sluice-e2e-")
+    try:
+        faults = Faults(folder)
+        with Redis() as redis:
+            extra = section(redis, backoff="20ms", timeout="200ms") + 'channel "news" { redis = "main" }\n'
+            with Server(workers=1, routes=routes, extra=extra, env=faults.environment()) as s:
+                faults.table.skip_pid = s.proc.pid
+                address = s.address()
+                for kind, err, everies in (("malloc", 12, (2, 5, 17, 53)), ("send", 32, (7,)), ("write", 32, (7,)), ("recv", 104, (9,)),
+                                           ("epoll_ctl", 12, (7,)), ("socket", 24, (2,)), ("connect", 110, (2,))):  # fmt: skip
+                    for every in everies:
+                        faults.set(kind, err, every)
+                        try_all(address)
+                        redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+                        faults.clear()
+                wait_for(lambda: stats(s)["remote_channels"] == 1 and counters(s)["connections"] >= 4, "connected again")
+                with sockets(address, "/r/SUBSCRIBE/a.txt", "/r/", "/news") as (ear, mouth, news):
+                    assert ask(mouth, "PUBLISH", "a", "all is well")["PUBLISH"] >= 1
+                    assert ear.read() == (TEXT, b"all is well")
+                    redis.command("PUBLISH", "sluice:news", "here too")
+                    assert news.read() == (TEXT, b"here too")
+                wait_for(lambda: counters(s)["subscribers"] == 0 and stats(s)["connections"] == 0, "nothing is left")
+                wait_for(lambda: counters(s)["channels"] == 1, "but the channel")
+                s.assert_no_worker_died()
+    finally:
+        shutil.rmtree(folder)
 
 
 # --- real clients ---

@@ -100,6 +100,9 @@ static void tell(struct redis_channel *c, void (*say)(struct redis_subscriber *s
 {
 	struct list todo, *node;
 
+	/* Its end has been asked for: asking twice would be answered once, since hiredis has forgotten it by then. */
+	if (list_is_empty(&c->listeners))
+		return;
 	list_init(&todo);
 	list_splice_back(&todo, &c->listeners);
 	c->is_telling = true;
