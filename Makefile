@@ -103,13 +103,14 @@ FUZZ      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_S    ?= 10
 BENCH     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c)) \
              $(patsubst tests/bench/preload/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/preload/*.c))
+MODULES   := $(patsubst tests/modules/%.c,$(B)/tests/modules/%.so,$(wildcard tests/modules/*.c))
 BENCH_LIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/lib/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench-nginx bench-idle bench-channel bench-burst \
-        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-slow bench-upstream-conns bench-redis bpf-stats \
+.PHONY: all clean check check-kernel check-e2e vm help tests fuzz fuzz-check fuzz-diff lint bench-tools bench bench-nginx bench-idle bench-channel bench-burst \
+        bench-load bench-sim bench-steer bench-reload bench-crash bench-proxy bench-udp bench-limits bench-module bench-slow bench-upstream-conns bench-redis bench-guard bench-scale bpf-stats \
         soak soak-proxy soak-redis check-store crash-store bench-store chaos docs-sim compile_commands.json tidy cppcheck install uninstall FORCE
 
 all: $(BIN) ## build the server (default)
@@ -118,20 +119,27 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; sed -n '3,/^$$/s/^#   \(.*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-tests: $(UNIT) $(KERNEL) $(B)/tests/bench/backend ## build the test programs
+# Programs of tests/bench that tests use.
+E2E_TOOLS := $(B)/tests/bench/backend $(B)/tests/bench/limit
+
+tests: $(UNIT) $(KERNEL) $(MODULES) $(E2E_TOOLS) ## build the test programs
 bench-tools: $(BENCH) ## build the programs of tests/bench
 
-check: $(UNIT) ## run the unit tests
+check: $(UNIT) $(MODULES) ## run the unit tests
 	$(Q)scripts/run-tests unit $(B)
 
 check-kernel: $(KERNEL) $(BIN) ## run the kernel tests (root)
 	$(Q)scripts/run-tests kernel $(B)
 
-check-e2e: $(BIN) $(B)/tests/bench/backend ## run the end-to-end tests
+check-e2e: $(BIN) $(MODULES) $(E2E_TOOLS) ## run the end-to-end tests
 	$(Q)scripts/run-tests e2e $(B)
 
 vm: $(BIN) $(KERNEL) $(B)/tests/unit/test_sandbox ## the kernel tests and a short end-to-end test on other kernels, under qemu (ARGS=--help)
 	$(Q)tests/vm/run --build $(B) $(ARGS)
+
+bench: $(BIN) $(BENCH) ## beside nginx, HAProxy, h2o and lighttpd: all cases, about 20 minutes (N=1 QUICK=1 CASES=... WRITE=docs/benchmarks.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_peers.py --tools $(B)/tests/bench --out $(B)/bench $(if $(CASES),--cases $(CASES)) \
+		$(if $(QUICK),--quick) $(if $(N),--rounds $(N)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 bench-nginx: $(BIN) ## side by side with nginx: requests/s and CPU per request (ARGS=--help)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/vs_nginx.py $(ARGS)
@@ -175,6 +183,15 @@ bench-udp: $(BIN) $(BENCH) ## the UDP proxy beside nginx's stream module: datagr
 
 bench-limits: $(BENCH) ## instructions for a request, without limits and with them (valgrind)
 	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench $(ARGS)
+
+bench-guard: $(BIN) $(B)/tests/bench/backend ## instructions for a request, held against those committed (valgrind; WRITE=1 commits)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/guard.py --tools $(B)/tests/bench $(if $(WRITE),--write) $(ARGS)
+
+bench-scale: $(BIN) $(BENCH) ## how cost grows with routes, sites, fields, servers, connections, workers (valgrind; docs/scale.md)
+	$(Q)SLUICE=$(BIN) python3 tests/bench/scale.py --tools $(B)/tests/bench $(ARGS)
+
+bench-module: $(BENCH) $(MODULES) ## instructions for a constant answer, and for the same by a module (valgrind)
+	$(Q)python3 tests/bench/limit_cost.py --tools $(B)/tests/bench --modules $(B)/tests/modules $(ARGS)
 
 bench-slow: $(BIN) $(BENCH) ## others while 15,000 connections are idle and others send or read a byte a second (QUICK=1 WRITE=FILE)
 	$(Q)SLUICE=$(BIN) python3 tests/bench/slow_clients.py --tools $(B)/tests/bench \
@@ -284,6 +301,12 @@ $(B)/tests/bench/%.so: tests/bench/preload/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -shared -fPIC $< -ldl -o $@
 
+# As its users build one: with the public headers and nothing of ours.
+$(B)/tests/modules/%.so: tests/modules/%.c $(wildcard include/sluice/*.h) $(B)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -shared -fPIC -Iinclude $< -o $@
+
 # clangd and clang-tidy look for the database below build/ by themselves.
 DB_SRCS := $(wildcard user/main.c tests/unit/*.c tests/kernel/*.c tests/bench/*.c) $(SRCS)
 db_line  = $(if $(filter $(firstword $(DB_SRCS)),$1),,$(comma)){"directory": "$(CURDIR)", "file": "$1", \
@@ -317,6 +340,8 @@ install: $(BIN) ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g' scripts/sluice.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	install -d $(DESTDIR)$(PREFIX)/include/sluice
+	install -m 644 include/sluice/*.h $(DESTDIR)$(PREFIX)/include/sluice
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/sluice/README.md
 	install -d $(DESTDIR)$(PREFIX)/share/doc/sluice/docs
 	install -m 644 docs/*.md docs/*.svg docs/sluice.conf $(DESTDIR)$(PREFIX)/share/doc/sluice/docs
@@ -324,6 +349,6 @@ install: $(BIN) ## install below DESTDIR and PREFIX (/usr/local)
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/sluice
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/sluice $(DESTDIR)$(PREFIX)/include/sluice
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

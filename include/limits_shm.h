@@ -44,30 +44,71 @@ struct limit_set {
 
 _Static_assert(sizeof(struct limit_set) == 64, "one cache line");
 
+/*
+ * Limits that several hosts share: each worker writes down whom it has admitted, in a ring of its own, and a process of
+ * the host, the sharer [S], tells the others.  Rings belong to a generation and outlive their worker.
+ */
+#define LIMIT_RING_SIZE 8192u	/* a power of two; 160,000 requests a second for a sharer that looks every 50 ms */
+
+struct limit_use {
+	uint64_t network;		/* struct limit_client */
+	uint32_t family;
+	uint32_t rate;			/* its number among those of the generation */
+};
+
+struct limit_ring {
+	uint32_t head __attribute__((aligned(64)));	/* [W] uses so far, low bits */
+	uint32_t tail __attribute__((aligned(64)));	/* [S] those of them that were read */
+	struct limit_use uses[LIMIT_RING_SIZE] __attribute__((aligned(64)));
+};
+
+struct limit_share_header {		/* [S] atomic */
+	/* CLOCK_MONOTONIC: until then it counts as known what other hosts let a client have.  0: it is not. */
+	uint64_t known_until_ns;
+	uint64_t round_trip_ns;		/* of the last report */
+} __attribute__((aligned(64)));
+
+/* What became of that, over all generations that have the table; by the sharer, untold by workers too. */
+#define LIMIT_SHARE_COUNTS(X)                                                                      \
+	X(reports)		/* times the others were told of a client, and answered */         \
+	X(raised)		/* those after which a client owed more here: others let it have something */ \
+	X(untold)		/* admitted requests that the others never hear of */              \
+	X(failures)		/* commands without answer, or with an error */                    \
+	X(connects)		/* connections made */                                             \
+	X(connect_failures)	/* not made, or not taken into use */
+
+struct limit_share_counts {		/* atomic */
+#define X(name) uint64_t name;
+	LIMIT_SHARE_COUNTS(X)
+#undef X
+};
+
 struct limit_header {
 	uint8_t secret[192];		/* [M] of the hash: who does not know it cannot aim at the set of another client */
 	uint64_t id;			/* [M] of this table, not 0 */
 	uint64_t connections __attribute__((aligned(64)));	/* [W] atomic: open connections of all workers */
 	uint64_t evicted;		/* [W] atomic: clients that owed and were forgotten, for want of room */
 	uint64_t untracked;		/* [W] atomic: connections not counted for their client, for want of room */
+	struct limit_share_counts share __attribute__((aligned(64)));
 };
 
-/* How much of its bucket a client has used up at `now`: 0 to `window`, and more if clocks differ. */
-static inline uint64_t limit_debt(uint64_t value, uint64_t now, uint64_t window)
+/* What a client owes at `now`: 0 to `most`, the bucket and what other hosts may have added; more if clocks differ. */
+static inline uint64_t limit_debt(uint64_t value, uint64_t now, uint64_t most)
 {
 	uint64_t debt = (value - now) & LIMIT_VALUE_MASK;
 
 	/* Further ahead than anybody can be: a time in the past, or one from before the counter wrapped. */
-	return debt > window + LIMIT_SLACK ? 0 : debt;
+	return debt > most + LIMIT_SLACK ? 0 : debt;
 }
 
 /*
  * One request more, each of which costs `interval`, in a bucket of `window`.  Admitted: returns 0 and *ret_value is to be
  * stored.  Otherwise how long (units) until one would be.
  */
-static inline uint64_t limit_take(uint64_t value, uint64_t now, uint64_t interval, uint64_t window, uint64_t *ret_value)
+static inline uint64_t limit_take(uint64_t value, uint64_t now, uint64_t interval, uint64_t window, uint64_t most,
+				  uint64_t *ret_value)
 {
-	uint64_t debt = limit_debt(value, now, window) + interval;
+	uint64_t debt = limit_debt(value, now, most) + interval;
 
 	if (debt > window)
 		return debt - window;

@@ -170,6 +170,7 @@ struct stats_block {
 	uint64_t moved_in, moved_out;		/* connections taken from and given to other workers */
 	uint64_t timeouts;
 	uint64_t rate_limited;			/* requests answered by 429: their client asks too often */
+	uint64_t rate_unknown;			/* requests answered by 503: what other hosts let clients have is not known */
 	uint64_t memory_refused;		/* requests answered by 503: the memory for buffers is used up */
 	uint64_t sandbox_refused;		/* system calls that the worker's sandbox refused */
 	struct stats_websocket websocket;

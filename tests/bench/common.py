@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import datetime
+import itertools
 import os
 import re
 import statistics
@@ -11,7 +12,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
-from harness import Skip, cpu_ticks, memory_kb, need_tool, session_pids  # noqa: E402,F401
+import harness  # noqa: E402,F401
+from harness import Skip, cpu_ticks, memory_kb, need_tool, proc_stat, session_pids  # noqa: E402,F401
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CLONE_NEWNET = 0x40000000
@@ -59,9 +61,24 @@ def cpu_seconds(session):
     return sum(cpu_ticks(pid) for pid in session_pids(session)) / TICKS_PER_S
 
 
+def cpu_split(session):
+    """(user, system) seconds of all processes of a session."""
+    stats = [s for s in (proc_stat(pid) for pid in session_pids(session)) if s]
+    return sum(int(s[11]) for s in stats) / TICKS_PER_S, sum(int(s[12]) for s in stats) / TICKS_PER_S
+
+
 def children_of(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
         return [int(x) for x in f.read().split()]
+
+
+TURNS = itertools.count(1)
+
+
+def fresh_host():
+    """An address of the loopback for this turn: ports that the last one left in TIME_WAIT are no hindrance."""
+    turn = next(TURNS)
+    return "127.1.%d.%d" % (turn // 250, 1 + turn % 250)
 
 
 class WrkResult:

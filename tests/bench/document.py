@@ -3,9 +3,34 @@
 import datetime
 import json
 import os
+import re
 
 from common import machine
 from figures import HEAD
+
+
+INDENT = "&nbsp;&nbsp;"
+
+
+def setup_of(entry):
+    return entry.get("setup") or "%s; %s; `%s`" % (entry["machine"], entry["versions"], entry["how"])
+
+
+def rows_of(section):
+    """{number: entry} of the rows that stand in such a part of a document."""
+    rows, number = {}, None
+    for line in section.splitlines():
+        m = re.match(r"Rows ((?:\d+ \([^)]*\)(?:, )?)+): (.*)\.$", line)
+        for each, when in re.findall(r"(\d+) \(([^)]*)\)", m.group(1)) if m else ():
+            rows[int(each)] = {"lines": [], "notes": [], "when": when, "setup": m.group(2)}
+        cells = [c.strip() for c in line.strip("|").split(" | ")] if line.startswith("| ") else [""]
+        number = int(cells[0]) if cells[0].isdigit() else number
+        if number in rows and len(cells) == len(HEAD):
+            rows[number]["lines"].append([c.removeprefix(INDENT) for c in cells])
+        note = re.match(r"- Row (\d+), (.*)", line)
+        if note and int(note.group(1)) in rows:
+            rows[int(note.group(1))]["notes"].append(note.group(2))
+    return rows
 
 
 class Document:
@@ -43,8 +68,7 @@ class Document:
         rows = sorted(self.known.items())
         setups = {}
         for number, e in rows:
-            key = "%s; %s; `%s`" % (e["machine"], e["versions"], e["how"])
-            setups.setdefault(key, []).append("%d (%s)" % (number, e["when"]))
+            setups.setdefault(setup_of(e), []).append("%d (%s)" % (number, e["when"]))
         for key, numbers in setups.items():
             out += ["Rows %s: %s." % (", ".join(numbers), key), ""]
         out += ["| %s |" % " | ".join(HEAD), "|%s" % ("---|" * len(HEAD))]
@@ -52,7 +76,7 @@ class Document:
             for line in e["lines"]:
                 cells = list(line)
                 if not cells[0]:
-                    cells[1] = "&nbsp;&nbsp;" + cells[1]
+                    cells[1] = INDENT + cells[1]
                 out.append("| %s |" % " | ".join(cells))
         out += [""]
         for number, e in rows:
@@ -60,11 +84,13 @@ class Document:
         return "\n".join(out + ["", self.end])
 
     def write(self, path):
+        """Rows that the document has and this folder knows nothing of stay as they are."""
         with open(path) as f:
             old = f.read()
         head, begin, rest = old.partition(self.begin)
-        _, end, tail = rest.partition(self.end)
+        section, end, tail = rest.partition(self.end)
         if not begin or not end:
             raise SystemExit("%s lacks the lines %s and %s" % (path, self.begin, self.end))
+        self.known = {**rows_of(section), **self.known}
         with open(path, "w") as f:
             f.write(head + self.text() + tail)

@@ -9,14 +9,13 @@ reuseport, sendfile, open_file_cache, no access log, no limit of requests per co
     vs_nginx.py [--rounds N] [--seconds N] [--workers N] [--append docs/benchmarks.md]
 """
 import argparse
-import contextlib
-import itertools
 import os
 import sys
 
 from common import (
     append_table,
     cpu_seconds,
+    fresh_host,
     machine,
     median,
     need_tool,
@@ -27,30 +26,9 @@ from common import (
     spread,
     wrk,
 )
-from harness import Server, get
-from steer_peers import Peer
+from harness import Server
+from web_peers import Nginx, make_www
 
-NGINX = """
-daemon off;
-user nobody nogroup;
-worker_processes %(workers)d;
-worker_cpu_affinity %(masks)s;
-worker_rlimit_nofile 16384;
-pid %(dir)s/pid;
-error_log %(dir)s/error.log;
-events { worker_connections 8192; }
-http {
-	access_log off;
-	sendfile on;
-	tcp_nopush on;
-	open_file_cache max=1000 inactive=600s;
-	open_file_cache_valid 60s;
-	keepalive_requests 1000000000;
-	keepalive_timeout 600s;
-	include /etc/nginx/mime.types;
-	server { listen %(port)d reuseport backlog=4096; root %(www)s; }
-}
-"""
 CASES = [
     ("128 B", "/128", "keep-alive", ()),
     ("10 KiB", "/10k", "keep-alive", ()),
@@ -59,33 +37,9 @@ CASES = [
 ]
 
 
-class Nginx(Peer):
-    program = "nginx"
-
-    def __init__(self, www, workers, cpus):
-        super().__init__(workers)
-        self.www, self.cpus = www, cpus
-
-    def text(self):
-        masks = " ".join(format(1 << self.cpus[i % len(self.cpus)], "b") for i in range(self.workers))
-        return NGINX % {"workers": self.workers, "masks": masks, "dir": self.dir, "port": self.port, "www": self.www}
-
-    def command(self):
-        return [need_tool("nginx"), "-c", self.config, "-e", self.dir + "/error.log"]
-
-    def answers(self):
-        with contextlib.suppress(OSError):
-            return get(("127.0.0.1", self.port), "/128").status == 200
-
-
-TURNS = itertools.count(1)
-
-
 def measure(peer, target, options, cpus, fields):
-    """On an address of its own: the ports that the last turn left in TIME_WAIT are no hindrance to this one."""
     port, session = peer
-    turn = next(TURNS)
-    url = "http://127.1.%d.%d:%d%s" % (turn // 250, 1 + turn % 250, port, target)
+    url = "http://%s:%d%s" % (fresh_host(), port, target)
     before = cpu_seconds(session)
     result = wrk(url, options.seconds, 64, cpus, fields)
     spent = cpu_seconds(session) - before
@@ -104,8 +58,7 @@ def run(options):
         wrap=on_cpus(server_cpus),
         timeouts={"keepalive": "600s"},
     )
-    sluice.write("128", b"x" * 128)
-    sluice.write("10k", b"y" * 10240)
+    make_www(sluice.www)
     rows = []
     with sluice, Nginx(sluice.www, options.workers, server_cpus) as nginx:
         steering = sluice.status()["steering"]

@@ -133,21 +133,22 @@ def row_latency(bench, row):
     yield bench.ratio(row, "CPU for each", got, "cpu_us")
 
 
+def bodies(bench, proxy, direction, size, count, connections):
+    before = proxy.cpu_s()
+    said = load_of("bulkload", (proxy.port, direction, size, count, connections), bench.load_cpus)
+    return {
+        "cpu": (proxy.cpu_s() - before) * 1e9 / said["bytes"],
+        "speed": said["bytes"] / said["seconds"] / 1e9,
+    }
+
+
 def row_bodies(direction, size, count, connections):
     what = "%s %s" % ("1 MiB" if size == MIB else "1 GiB", "down" if direction == "down" else "up")
 
     def row_of(bench, row):
         wanted = max(1, count // 4) if bench.options.quick else count
 
-        def measure(proxy):
-            before = proxy.cpu_s()
-            said = load_of("bulkload", (proxy.port, direction, size, wanted, connections), bench.load_cpus)
-            return {
-                "cpu": (proxy.cpu_s() - before) * 1e9 / said["bytes"],
-                "speed": said["bytes"] / said["seconds"] / 1e9,
-            }
-
-        got = bench.in_turn(measure)
+        got = bench.in_turn(lambda proxy: bodies(bench, proxy, direction, size, wanted, connections))
         yield bench.figure(
             row, "bodies of %s, %d connection(s)" % (what, connections), got, "speed", "GB/s", "%.2f"
         )

@@ -505,6 +505,18 @@ def raw(*pieces, then="close", is_early=False):
     return script
 
 
+def gated(backend):
+    """Requests for /gate wait at the back end until the event is set."""
+    gate = threading.Event()
+
+    def wait(c, r):
+        gate.wait(30)
+        return c.answer(r, "open")
+
+    backend.on("/gate", wait)
+    return gate
+
+
 # --- the back end ---
 
 

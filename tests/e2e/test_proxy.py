@@ -662,11 +662,11 @@ def test_ipv6():
 
 def test_one_line_command():
     """sluice proxy TO"""
-    with Backend() as b:
-        port = free_port()
+    with Backend() as b, tempfile.TemporaryDirectory(prefix="sluice-one-") as folder:
+        port, control = free_port(), os.path.join(folder, "control.sock")
         for to in (str(b.address[1]), b.server, "http://" + b.server, "http://" + b.server + "/"):
-            proc = subprocess.Popen([SLUICE, "proxy", to, "-l", "127.0.0.1:%d" % port], stdout=subprocess.PIPE,
-                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            proc = subprocess.Popen([SLUICE, "proxy", to, "-l", "127.0.0.1:%d" % port, "--control", control],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             try:
                 def is_up():
                     assert proc.poll() is None, proc.stdout.read()

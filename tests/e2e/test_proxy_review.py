@@ -120,13 +120,13 @@ def test_content_whose_end_meets_a_server_that_is_slow():
             piece = c.take(min(left, 262144))
             left -= len(piece)
             c.backend.pause(0.04)
-        c.backend.pause(2.5)
+        c.backend.pause(1.2)
         return c.answer(r, "all")
 
     slow.is_early = True
     with Backend() as b:
         b.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262144)
-        with proxy([b.on("/u", slow)], {"body": "10m"}, workers=1, timeouts={"body": "1s"}) as s, Client(s) as c:
+        with proxy([b.on("/u", slow)], {"body": "10m"}, workers=1, timeouts={"body": "500ms"}) as s, Client(s) as c:
             r = c.request("/u", "POST", body=pattern_bytes(size))
             assert (r.status, r.body) == (200, b"all"), r
             assert described(c.request("/next"))["connection"] == 1, "the connection to the server was not kept"
@@ -384,7 +384,7 @@ def test_nobody_gets_the_answer_of_another():
         keys = {"queue": 50, "queue_time": "2s", "fails": "off", "retry_percent": 100}
         route = {"between_timeout": "2s", "first_byte_timeout": "2s"}
         with proxy(servers, route, upstream_keys=keys, timeouts={"body": "2s", "linger": "100ms"}) as s:
-            address, until = s.address(), time.monotonic() + 4
+            address, until = s.address(), time.monotonic() + 2.5
 
             def work(number):
                 dice = random.Random(number)

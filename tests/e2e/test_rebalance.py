@@ -17,7 +17,7 @@ from harness import (
     wait_for,
 )
 
-CONNECTIONS = 600
+CONNECTIONS = 400
 
 
 def set_weight(server, slot, weight):
@@ -100,7 +100,7 @@ def test_auto_evens_out_a_skew_without_a_failed_request():
         assert spread(after) <= 0.1, after
         assert moved > 0
         wait_for(lambda: server.total("moved_in") == moved, "parcels to arrive")
-        assert sum(live(server)) == CONNECTIONS - closing
+        server.wait_live(CONNECTIONS - closing)
         for c in clients:
             c.close()
         server.wait_live(0)
@@ -110,13 +110,13 @@ def test_on_demand_even_when_nobody_asks_anything():
     prepare()
     with Server(workers=4, steering={"stall": "off"}) as server:
         clients = skewed(server)
-        time_limit = time.monotonic() + 1
-        while time.monotonic() < time_limit:
+        for _ in range(10):
             assert server.total("moved_out") == 0
+            time.sleep(0.05)
         assert server.ask({"command": "rebalance"})["ok"]
         wait_for(lambda: max(live(server)) - min(live(server)) <= 2, "even counts")
         assert ask_all(clients) == 0
-        assert sum(live(server)) == CONNECTIONS
+        server.wait_live(CONNECTIONS)
         for c in clients:
             c.close()
         server.wait_live(0)
@@ -154,7 +154,7 @@ def test_a_parcel_survives_the_death_of_its_worker():
         wait_for(lambda: server.total("moved_out") >= 19, "parcels to leave")
         os.kill(pid, 9)
         assert ask_all(clients) == 0
-        assert sum(live(server)) == 40, live(server)
+        server.wait_live(40)
         assert min(live(server)) >= 19, live(server)
 
 

@@ -437,11 +437,11 @@ def test_workers_2_4_1_under_load():
     need_bpffs()
     with Server(workers=2) as s:
         address, pins = s.address(), sorted(os.listdir(s.pin))
-        kept = KeptLoad(address, 500, 5, 40)
-        load = Load(address, 500, 5)
+        kept = KeptLoad(address, 500, 3, 40)
+        load = Load(address, 500, 3)
         accepted = 0
         for count in (4, 1, 3, 2):
-            time.sleep(0.8)  # load of its own accord in between
+            time.sleep(0.4)  # load of its own accord in between
             set_key(s, "workers", count)
             before = len(s.workers())
             report = reload(s)
@@ -494,16 +494,16 @@ def test_upstreams():
 
 
 def test_kept_connections_survive_20_reloads():
-    """Some 15,000 requests on kept connections, light enough that most of them wait when a reload comes."""
+    """Some thousand requests on kept connections, light enough that most of them wait when a reload comes."""
     with Server(workers=2) as s:
-        kept = KeptLoad(s.address(), 2000, 7.5, 100)
-        time.sleep(0.3)
+        kept = KeptLoad(s.address(), 2000, 4, 100)
+        time.sleep(0.2)
         for _ in range(20):
             reload(s)
-            time.sleep(0.3)
+            time.sleep(0.12)
         seen = kept.result()
         print("     %(requests)d requests, %(answers)d answers, %(closes)d asked to close, %(idle_closed)d closed" % seen)
-        assert seen["requests"] >= 10000
+        assert seen["requests"] >= 1000, seen
         assert not seen["failed"], "%d: %s" % (len(seen["failed"]), seen["failed"][:5])
         assert seen["answers"] == seen["requests"] and not seen["closes"] and not seen["idle_closed"], seen
         assert s.status()["totals"]["accepted"] == 100
@@ -516,14 +516,14 @@ def test_new_connections_survive_20_reloads():
     rate = 400 if IS_SANITIZED else 2000
     raise_descriptor_limit(4096)
     with Server(workers=2) as s:
-        load = Load(s.address(), rate, 5)
-        time.sleep(0.3)
+        load = Load(s.address(), rate, 3.5)
+        time.sleep(0.2)
         for _ in range(20):
             reload(s)
-            time.sleep(0.2)
+            time.sleep(0.1)
         rows = load.result()
         bad = [r for r in rows if r[2]]
-        assert len(rows) >= 0.9 * rate * 5, len(rows)
+        assert len(rows) >= 0.9 * rate * 3.5, len(rows)
         assert not bad, "%d of %d: %s" % (len(bad), len(rows), bad[:5])
         wait_drained(s)
         s.wait_live(0)
@@ -553,8 +553,8 @@ def test_requests_at_any_point_of_their_head():
 
 
 def test_downloads_and_uploads_complete():
-    size = 24 << 20
-    data = os.urandom(1 << 20) * 24
+    size = 12 << 20
+    data = os.urandom(1 << 20) * 12
     with backend.Backend(name="b") as b:
         with proxy.proxy([b], routes={"/files/": {"files": "@WWW@"}}, workers=2, limits={"body": "64m"}) as s:
             s.write("big", data)
@@ -563,9 +563,9 @@ def test_downloads_and_uploads_complete():
             up.send("POST /hash HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % size)
             got = down.take_line()
             assert b"200" in got, got
-            for i in range(24):
+            for i in range(12):
                 up.send(data[i << 20 : (i + 1) << 20])
-                if i % 6 == 5:
+                if i % 3 == 2:
                     reload(s)
                     while b"\r\n\r\n" not in down.data and down.fill():
                         pass
@@ -639,13 +639,13 @@ def test_tunnels_end_spread_over_time():
     """Clients connect anew when their tunnel ends: neither a reload nor a stop makes all of them come at once."""
     with backend.Backend(name="b") as b:
         for stop in (False, True):
-            with proxy.proxy([b], timeouts={"drain": "3s"}, workers=2) as s:
+            with proxy.proxy([b], timeouts={"drain": "2s"}, workers=2) as s:
                 tunnels = [tunnel(s) for _ in range(60)]
                 began = time.monotonic()
                 s.proc.send_signal(signal.SIGTERM if stop else signal.SIGHUP)
                 ends = ends_of(tunnels, began)
-                # Of 60 instants in 1.5 s all lie in the first or in the last half of it once in 10^17 runs.
-                assert 1.4 < ends[0] < 2.25 < ends[-1] < 3.2 + PATIENCE / 4, ends
+                # Of 60 instants in 1 s all lie in the first or in the last half of it once in 10^17 runs.
+                assert 0.9 < ends[0] < 1.5 < ends[-1] < 2.2 + PATIENCE / 4, ends
                 per_100_ms = collections.Counter(int(t * 10) for t in ends)
                 assert max(per_100_ms.values()) <= 30, ends
                 if stop:
@@ -679,9 +679,9 @@ def test_heir_that_is_gone_when_the_request_ends():
     """Old workers hear of each further generation: what they still have goes to a slot that there is."""
     with backend.Backend(name="b") as b:
         with proxy.proxy([b], workers=4, steering={"policy": "rr"}) as s:
-            clients = [Client(s.address()) for _ in range(8)]
+            clients, gate = [Client(s.address()) for _ in range(8)], backend.gated(b)
             for c in clients:
-                c.send(request("/slow?ms=1500"))
+                c.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 8, "all are being served")
             reload(s)
             assert s.status()["totals"]["draining"] == 8
@@ -689,6 +689,7 @@ def test_heir_that_is_gone_when_the_request_ends():
                 set_key(s, "workers", count)
                 reload(s)
             assert_counts(s, 8)
+            gate.set()
             for c in clients:
                 r = c.read_response()
                 assert r is not None and r.status == 200 and not r.says_close(), r
@@ -844,10 +845,10 @@ def test_verdicts_are_the_kernels_count():
 
 def test_without_bpf():
     with Server(workers=2, steering={"enabled": False}) as s:
-        kept = KeptLoad(s.address(), 400, 3, 40)
-        load = Load(s.address(), 200, 3)
+        kept = KeptLoad(s.address(), 400, 2, 40)
+        load = Load(s.address(), 200, 1.5)
         for count in (2, 4, 4, 2):
-            time.sleep(0.4)
+            time.sleep(0.25)
             set_key(s, "workers", count)
             if count == 2 and len(s.workers()) == 4:
                 load.result()  # the kernel's hash may send one to a socket that is about to close

@@ -68,8 +68,9 @@ def run_slow(server, clients, texts, word):
     dripper.join()
     for c in clients:
         c.close()
-    lines = [e for e in log(server) if e["reason"] == word]
-    assert len(lines) == len(clients), (len(lines), word)
+    lines = lambda: len([e for e in log(server) if e["reason"] == word])
+    wait_for(lambda: lines() >= len(clients), lambda: "%d lines with %s" % (lines(), word))
+    assert lines() == len(clients), (lines(), word)
     server.assert_no_worker_died()
     return dripper.answers
 

@@ -33,6 +33,7 @@ from harness import (
     wait_for,
 )
 from load import LIBC, Load, SlotMap
+from test_reload import settled
 
 RATE = int(sys.argv[sys.argv.index("--rate") + 1]) if "--rate" in sys.argv else 2000
 STALL_S = 0.4
@@ -407,13 +408,13 @@ def test_idle_means_asleep():
             assert get(s.address(), "/hello").status == 200
         s.wait_live(0)
         pids = [w["pid"] for w in s.workers()]
-        time.sleep(2.5)  # timers of those connections
+        settled(lambda: [wakeups(p) for p in pids], 1.2)  # timers of those connections
         before = [wakeups(p) for p in [s.proc.pid] + pids]
-        time.sleep(3)
+        time.sleep(2)
         slept = [wakeups(p) - b for p, b in zip([s.proc.pid] + pids, before)]
-        print("  wake-ups in 3 s: master %d, workers %s" % (slept[0], slept[1:]), flush=True)
+        print("  wake-ups in 2 s: master %d, workers %s" % (slept[0], slept[1:]), flush=True)
         assert slept[1:] == [0] * len(pids)
-        assert slept[0] <= 8
+        assert slept[0] <= 6
 
 
 if __name__ == "__main__":

@@ -101,18 +101,6 @@ def master(server):
     return server.status()["pid"]
 
 
-def gated(b):
-    """Requests for /gate wait at the back end until the event is set."""
-    gate = threading.Event()
-
-    def wait(c, r):
-        gate.wait(PATIENCE)
-        return c.answer(r, "open")
-
-    b.on("/gate", wait)
-    return gate
-
-
 def files_of(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
@@ -550,7 +538,7 @@ def stop_in_its_start(s, first, pid):
 
 def test_new_master_that_is_killed():
     """As long as the old one answers nothing has happened; later the end of the new one is the end of the server."""
-    turns, kills = 16, 0
+    turns, kills = 10, 0
     udp = ("127.0.0.1", datagrams.free_udp_port())
     extra = datagrams.udp_listen("%s:%d" % udp, udp="echo", timeout="100ms")
     with Upgraded(workers=2, extra=extra) as s, Client(s) as kept, datagrams.udp_client(udp) as flow:
@@ -593,7 +581,7 @@ def test_new_master_that_is_killed():
             wait_for(lambda: s.status()["udp"]["live"] == 0, "the flow's session is over")
             assert_counts(s, 1)
         print("     %d of %d killed, %d of these took slots back" % (kills, turns, s.stderr().count("taken back")))
-        assert kills >= 3
+        assert kills >= 2
         flow_kept()
         upgrade(s)
         assert kept.request("/hello").status == 200
@@ -740,6 +728,7 @@ def test_what_a_killed_master_had_open_is_not_counted_on():
         wait_for(lambda: not s.status()["draining"], "its generation is gone")
         assert s.status()["totals"]["websocket"]["connections"] == 0
         assert s.status()["totals"]["websocket"]["opened"] == 1
+        kept.close()
         wait_for(lambda: len(session_pids(s.proc.pid)) == 2, "so are its workers")
         assert control(s, "stop").returncode == 0
         s.assert_gone(s.proc.pid)
@@ -805,7 +794,7 @@ def test_upstreams():
             assert s.cli("upstream", "drain", "b", two.server).returncode == 0
             for _ in range(5):
                 assert kept.request("/x").status == 200
-            slow, gate = Client(s), gated(one)
+            slow, gate = Client(s), backend.gated(one)
             slow.send(request("/gate"))
             wait_for(lambda: proxy.upstreams(s)["b"]["by_name"][one.server][0]["active"] == 1, "under way")
             upgrade(s)
@@ -842,7 +831,7 @@ def test_log_is_opened_anew_by_old_workers_too():
     with backend.Backend(name="b") as b:
         log = {"access": "@DIR@/a.log", "format": "combined", "flush": "5ms"}
         with proxied([b], workers=1, log=log) as s, Client(s) as c:
-            gate = gated(b)
+            gate = backend.gated(b)
             c.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 1, "under way")
             upgrade(s)
@@ -876,7 +865,7 @@ def test_other_layouts():
     """What both would have to map alike is made anew; connections stay where they are and are asked to come back."""
     with backend.Backend(name="b") as b:
         with proxied([b], workers=2, routes={"/hello": {"respond": "hello"}}) as s:
-            idle, busy, gate = Client(s), Client(s), gated(b)
+            idle, busy, gate = Client(s), Client(s), backend.gated(b)
             assert idle.request("/hello").status == busy.request("/hello").status == 200
             busy.send(request("/gate"))
             wait_for(lambda: b.connection_count >= 1, "under way")

@@ -183,11 +183,26 @@ static void make_folders(const char *path)
 	mkdir(path, 0755);
 }
 
+/* A module of that name is one of the tests': build/VARIANT/tests/modules, beside which this program is. */
+static void link_module(const char *path)
+{
+	char self[512], target[1024];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	assert_true(len > 0);
+	self[len] = '\0';
+	*strrchr(self, '/') = '\0';
+	*strrchr(self, '/') = '\0';
+	snprintf(target, sizeof(target), "%s/modules%s", self, strrchr(path, '/'));
+	if (symlink(target, path))
+		assert_int_equal(errno, EEXIST);
+}
+
 /* The text with /srv and /var/log below our own root, where its folders are made. */
 static char *relocate(const char *text)
 {
 	static const char *const tops[] = {"\"/srv/", "\"/var/log/"};
-	char *out = NULL, path[512];
+	char *out = NULL, path[512], folder[512];
 	size_t len = 0;
 	FILE *to = open_memstream(&out, &len);
 
@@ -200,9 +215,12 @@ static char *relocate(const char *text)
 			fputs(root, to);
 			snprintf(path, sizeof(path), "%s%.*s", root, (int)strcspn(at + 1, "\""),
 				 at + 1);
-			if (strstr(path, ".log"))
-				*strrchr(path, '/') = '\0';
-			make_folders(path);
+			snprintf(folder, sizeof(folder), "%s", path);
+			if (strstr(path, ".log") || strstr(path, ".so"))
+				*strrchr(folder, '/') = '\0';
+			make_folders(folder);
+			if (strstr(path, ".so"))
+				link_module(path);
 		}
 	}
 	fclose(to);

@@ -37,7 +37,7 @@ static void config_proxy_errors__name_the_nearest(void **state)
 						"'rewrite'?"}},
 		{ROUTE("zzzzzz = 1"),
 		 .want = {"2: unknown key 'zzzzzz' in route; known here: files, respond, redirect, "
-			  "proxy, websocket, redis, store, status"}},
+			  "proxy, websocket, redis, store, module, status"}},
 		{ROUTE("zzzzzz = 1"), .want = {"2: response_add, response_remove, message, frame"}},
 		{ROUTE("zzzzzz = 1"), .want = {"2: close_timeout, deflate, publish, origins"}},
 		{"upstream app { balance = lest " SERVER " }",

@@ -106,6 +106,23 @@ static void config_redis__prints_what_it_read(void **state)
 	free(second);
 }
 
+static void config_redis__is_where_limits_are_shared(void **state)
+{
+	struct config *c = load("listen :0 { }\nredis c { }\nlimits { rate = 5r/s redis = c }\n" SITE("respond = x"));
+
+	assert_string_equal(c->limits.redis, "c");
+	assert_string_equal(c->limits.key_prefix, "sluice:rate:");
+	assert_int_equal(c->limits.sync, 50);
+	assert_false(c->limits.is_closed);
+	config_free(c);
+	c = load("listen :0 { }\nredis c { }\nlimits { redis = c key_prefix = 'x:' sync = 1s fail_open = no }\n"
+		 SITE("respond = x rate = 1r/h"));
+	assert_string_equal(c->limits.key_prefix, "x:");
+	assert_int_equal(c->limits.sync, 1000);
+	assert_true(c->limits.is_closed);
+	config_free(c);
+}
+
 static void config_redis__finds_faults(void **state)
 {
 	static const struct error_case cases[] = {
@@ -129,6 +146,16 @@ static void config_redis__finds_faults(void **state)
 		{ "redis c { user = a }\n" GOOD_ROUTE, .want = { "1: a user needs a password" } },
 		{ "redis c { password = '' }\n" GOOD_ROUTE, .want = { "1: password: '' is empty" } },
 		{ "redis c { database = 70000 }\n" GOOD_ROUTE, .want = { "1: database: '70000'" } },
+		{ "limits { rate = 1r/s redis = d }\n" SITE("respond = x"),
+		  .want = { "1: redis: there is no redis 'd'; expected a section such as redis" } },
+		{ "redis c { }\nlimits { redis = c }\n" SITE("respond = x rate = off"),
+		  .want = { "2: limits: it is rates that hosts share by redis, and no rate is set" } },
+		{ "redis c { }\nlimits { rate = 60r/h burst = 61 redis = c }\n" SITE("respond = x"),
+		  .want = { "2: burst: 61 requests at this rate take more than 1 hour to come back, too long for hosts" } },
+		{ "redis c { }\nlimits { rate = 1r/s redis = c sync = 2s }\n" SITE("respond = x"),
+		  .want = { "2: sync: '2s' is out of range: expected 5ms to 1s" } },
+		{ "redis c { }\nlimits { rate = 1r/s redis = c key_prefix = 'a?' }\n" SITE("respond = x"),
+		  .want = { "2: key_prefix: 'a?' may have none of" } },
 		{ "redis c { databse = 1 }\n" GOOD_ROUTE, .want = { "1: unknown key 'databse' in redis; did you mean 'database'?" } },
 	};
 
@@ -141,6 +168,7 @@ int main(void)
 		cmocka_unit_test(config_redis__reads_all_of_it),
 		cmocka_unit_test(config_redis__takes_servers_in_every_form),
 		cmocka_unit_test(config_redis__prints_what_it_read),
+		cmocka_unit_test(config_redis__is_where_limits_are_shared),
 		cmocka_unit_test(config_redis__finds_faults),
 	};
 

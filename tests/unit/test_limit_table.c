@@ -54,7 +54,7 @@ static struct limit_rate rate_of(unsigned per_second, unsigned burst)
 {
 	uint64_t interval = (SECOND + per_second - 1) / per_second;
 
-	table.window_max = MAX(table.window_max, interval * burst);
+	table.debt_max = MAX(table.debt_max, interval * burst);
 	return (struct limit_rate){ .zone = 1, .interval = interval, .window = interval * burst };
 }
 
@@ -76,7 +76,7 @@ static void limit_take__admits_burst_and_rate(void **state)
 
 	/* A try every millisecond for 10 seconds. */
 	for (unsigned ms = 0; ms < 10000; ms++)
-		admitted += limit_take(value, now + ms * (SECOND / 1000), interval, window, &value) == 0;
+		admitted += limit_take(value, now + ms * (SECOND / 1000), interval, window, window, &value) == 0;
 	assert_int_equal(admitted, 5 + 99);
 }
 
@@ -86,10 +86,10 @@ static void limit_take__survives_the_wrap_of_the_clock(void **state)
 	uint64_t value = LIMIT_VALUE_MASK - SECOND / 2, now = value;
 
 	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(limit_take(value, now & LIMIT_VALUE_MASK, interval, window, &value), 0);
+		assert_int_equal(limit_take(value, now & LIMIT_VALUE_MASK, interval, window, window, &value), 0);
 	assert_true(value < now);
-	assert_int_equal(limit_take(value, now, interval, window, &value), SECOND);
-	assert_int_equal(limit_take(value, (now + SECOND) & LIMIT_VALUE_MASK, interval, window, &value), 0);
+	assert_int_equal(limit_take(value, now, interval, window, window, &value), SECOND);
+	assert_int_equal(limit_take(value, (now + SECOND) & LIMIT_VALUE_MASK, interval, window, window, &value), 0);
 }
 
 static void limit_take__has_forgotten_who_waits_long(void **state)
@@ -108,9 +108,9 @@ static void limit_take__knows_clocks_that_differ(void **state)
 {
 	uint64_t interval = SECOND, window = 2 * SECOND, value = 0, now = 5000 * SECOND;
 
-	assert_int_equal(limit_take(value, now, interval, window, &value), 0);
-	assert_int_equal(limit_take(value, now, interval, window, &value), 0);
-	assert_true(limit_take(value, now - 30 * SECOND, interval, window, &value) > 0);
+	assert_int_equal(limit_take(value, now, interval, window, window, &value), 0);
+	assert_int_equal(limit_take(value, now, interval, window, window, &value), 0);
+	assert_true(limit_take(value, now - 30 * SECOND, interval, window, window, &value) > 0);
 }
 
 /* Clients ----------------------------------------------------------------------------------------------------- */
@@ -220,6 +220,46 @@ static void limit_table_refresh__forgives_nobody(void **state)
 	assert_int_equal(take_many(&r, client_number(1), 300 * NS_PER_SEC, 10), 3);
 	limit_table_close(&table);
 	limit_table_refresh(&table, NS_PER_SEC);
+}
+
+static void limit_table_raise__never_lowers(void **state)
+{
+	static const struct {
+		uint64_t debt_s;
+		unsigned left;		/* of 100, 10 used already */
+		bool is_more;
+	} cases[] = { { 0, 90, false }, { 10, 90, false }, { 11, 89, true }, { 100, 0, true } };
+
+	for (uint32_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct limit_rate r;
+
+		open_for(1000);
+		r = rate_of(1, 100);
+		assert_int_equal(take_many(&r, client_number(i), NS_PER_SEC, 10), 10);
+		assert_int_equal(limit_table_raise(&table, &r, client_number(i), cases[i].debt_s * SECOND, NS_PER_SEC),
+				 cases[i].is_more);
+		assert_int_equal(take_many(&r, client_number(i), NS_PER_SEC, 200), cases[i].left);
+		close_all(NULL);
+	}
+}
+
+/* Of a rate that hosts share a client may owe more than its bucket holds, for longer than clocks may differ. */
+static void limit_table_raise__may_go_beyond_the_bucket(void **state)
+{
+	struct limit_rate r;
+
+	open_for(1000);
+	r = rate_of(1, 100);
+	r.beyond = 10 * LIMIT_HOUR;
+	table.debt_max = r.window + r.beyond;
+	assert_true(limit_table_raise(&table, &r, client_number(1), 8 * LIMIT_HOUR, NS_PER_SEC));
+	assert_int_equal(limit_table_take(&table, &r, client_number(1), NS_PER_SEC), (8 * 3600 - 99) * 1000);
+	limit_table_refresh(&table, 3600 * NS_PER_SEC);
+	assert_int_equal(take_many(&r, client_number(1), 3600 * NS_PER_SEC, 1), 0);
+	assert_int_equal(take_many(&r, client_number(1), 8 * 3600 * NS_PER_SEC, 1000), 99);
+	assert_true(limit_table_raise(&table, &r, client_number(1), UINT64_MAX, 8 * 3600 * NS_PER_SEC));
+	assert_int_equal(take_many(&r, client_number(1), 18 * 3600 * NS_PER_SEC, 1), 0);
+	assert_int_equal(take_many(&r, client_number(1), (18 * 3600 + 101) * NS_PER_SEC, 1000), 100);
 }
 
 /* Processes ---------------------------------------------------------------------------------------------------- */
@@ -486,6 +526,8 @@ int main(void)
 		cmocka_unit_test_teardown(limit_table_take__forgets_who_owes_least, close_all),
 		cmocka_unit_test_teardown(limit_table_refresh__keeps_what_is_past_in_the_past, close_all),
 		cmocka_unit_test_teardown(limit_table_refresh__forgives_nobody, close_all),
+		cmocka_unit_test_teardown(limit_table_raise__never_lowers, close_all),
+		cmocka_unit_test_teardown(limit_table_raise__may_go_beyond_the_bucket, close_all),
 		cmocka_unit_test_teardown(limit_table_take__is_exact_over_eight_workers, close_all),
 		cmocka_unit_test_teardown(limit_table_take__enters_nobody_twice, close_all),
 		cmocka_unit_test_teardown(limit_table__is_whole_after_kills, close_all),

@@ -648,6 +648,24 @@ static int try_unix_upstream(void)
 	return result(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&a, sizeof(a)));
 }
 
+static void sandbox__lets_the_sharer_reach_its_redis_only(void **state)
+{
+	struct config_server server = { .kind = SERVER_NAME, .port = (uint16_t)(port_of_upstream + 1) };
+	struct config_redis redis = { .name = "main", .upstream = { .servers = &server, .server_count = 1 } };
+
+	need_landlock(4);
+	config.redis = &redis;
+	config.redis_count = 1;
+	config.limits.redis = redis.name;
+	assert_result(run(SANDBOX_AUTO, SANDBOX_SHARER, try_elsewhere), -ECONNREFUSED, "its redis");
+	assert_result(run(SANDBOX_AUTO, SANDBOX_SHARER, try_upstream), -EACCES, "an upstream");
+	assert_result(run(SANDBOX_AUTO, SANDBOX_SHARER, try_passwd), COMPAT_IS_SANITIZED ? 0 : -EACCES, "/etc/passwd");
+	config.redis = NULL;
+	config.redis_count = 0;
+	config.limits.redis = NULL;
+	assert_result(run(SANDBOX_AUTO, SANDBOX_SHARER, try_elsewhere), -EACCES, "there is none");
+}
+
 static void sandbox__connects_to_upstreams_only(void **state)
 {
 	need_landlock(4);
@@ -761,6 +779,7 @@ int main(void)
 		cmocka_unit_test(sandbox__tells_of_a_refused_call_once),
 		cmocka_unit_test(sandbox__fences_files),
 		cmocka_unit_test(sandbox__reads_everything_where_links_may_lead_anywhere),
+		cmocka_unit_test(sandbox__lets_the_sharer_reach_its_redis_only),
 		cmocka_unit_test(sandbox__connects_to_upstreams_only),
 		cmocka_unit_test(sandbox__reaches_unix_sockets),
 		cmocka_unit_test(sandbox__lets_a_process_abort),

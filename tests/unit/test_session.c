@@ -119,6 +119,30 @@ static const struct handler_ops endless_ops = {
 	.name = "endless", .on_request = on_endless, .on_writable = on_endless_more
 };
 
+/* Sends back what comes, and wants no more of it before that is gone. */
+static void on_mirror(struct request *req, struct reply *r, void *conf)
+{
+	reply_begin(r, REPLY_LENGTH_UNKNOWN);
+}
+
+static void on_mirror_body(struct request *req, struct reply *r, struct span data, bool is_last)
+{
+	reply_write(r, data.ptr, data.len);
+	if (is_last)
+		reply_end(r);
+	else
+		reply_pause_body(r, true);
+}
+
+static void on_mirror_writable(struct request *req, struct reply *r)
+{
+	reply_pause_body(r, false);
+}
+
+static const struct handler_ops mirror_ops = {
+	.name = "mirror", .on_request = on_mirror, .on_body = on_mirror_body, .on_writable = on_mirror_writable
+};
+
 /* What a handler that relays does: takes content when it likes, answers in its own words, takes the connection. */
 static struct {
 	struct reply *reply;
@@ -220,6 +244,7 @@ static int open_all(void **state)
 		{ "/later", &later_ops }, { "/upload", &upload_ops }, { "/big", &big_ops },
 		{ "/short", &short_ops }, { "/up", &giving_up_ops },
 		{ "/endless", &endless_ops }, { "/relay", &relay_ops },
+		{ "/mirror", &mirror_ops },
 	};
 	const char *name = "*";
 	struct site *site;
@@ -957,6 +982,22 @@ static void session__ends_spliced_content_after_a_pause(void **state)
 	ends_after_a_pause(true);
 }
 
+/*
+ * Who went on when there was room again left what had come before in the buffer, and the session read on behind it: for
+ * bytes that would never come, or, with the buffer full, for none at all, which it took for the end of the client.
+ */
+static void session__finds_what_came_before_a_pause(void **state)
+{
+	client_say(&f, "POST /mirror HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+		       "3\r\nabc\r\n4\r\ndefg\r\n1\r\nh\r\n0\r\n\r\n");
+	for (unsigned i = 0; i < TURNS_MAX && !strstr(f.got, "0\r\n\r\n") && !f.has_end && !f.has_reset; i++) {
+		loop_turn(&f.loop, 1);
+		client_read(&f);
+	}
+	assert_non_null(strstr(f.got, "3\r\nabc\r\n4\r\ndefg\r\n1\r\nh\r\n0\r\n\r\n"));
+	assert_int_equal(f.stats.timeouts, 0);
+}
+
 static void session__sends_what_is_in_a_pipe(void **state)
 {
 	struct pipe_pool pool;
@@ -1263,6 +1304,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(session__splices_content_where_it_is_wanted),
 	TEST(session__ends_content_after_a_pause),
 	TEST(session__ends_spliced_content_after_a_pause),
+	TEST(session__finds_what_came_before_a_pause),
 	TEST(session__sends_what_is_in_a_pipe),
 	TEST(session__finds_out_whether_a_client_is_still_there),
 	TEST(session__gives_its_connection_away),

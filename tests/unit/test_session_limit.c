@@ -79,7 +79,7 @@ static int open_all(void **state)
 	client_count = 0;
 	assert_int_equal(limit_table_open(&table, 100), 0);
 	assert_int_equal(limit_rows_open(&rows, &table, 2), 0);
-	table.window_max = 3600 * LIMIT_HOUR / 3600;
+	table.debt_max = 3600 * LIMIT_HOUR / 3600;
 	cidr_set_init(&networks);
 	all_rate = (struct limit_rate){ .zone = 0, .interval = LIMIT_HOUR, .window = 3 * LIMIT_HOUR };
 	own_rate = (struct limit_rate){ .zone = 7, .interval = LIMIT_HOUR, .window = LIMIT_HOUR };
@@ -336,6 +336,59 @@ static void session__refuses_requests_over_the_rate(void **state)
 	assert_int_equal(f.stats.rate_limited, 2);
 }
 
+/* Other hosts hear of what was admitted, of nothing else. */
+static void session__tells_whom_it_has_admitted(void **state)
+{
+	const struct limit_rate all[] = { own_rate, all_rate };
+	struct limit_share share;
+	struct limit_use use;
+
+	all_rate.number = 1;
+	assert_int_equal(limit_share_open(&share, all, 2, 2, 0), 0);
+	f.server.limits.post = limit_share_post(&share, &table, 1, true);
+	client_say(&f, REQUEST("/all/1") REQUEST("/own") REQUEST("/own") REQUEST("/hello"));
+	run_until_replies(&f, 4);
+	assert_int_equal(f.stats.rate_limited, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(limit_ring_take(&share.rings[1], &use));
+		assert_int_equal(use.rate, i == 0);
+		assert_int_equal(use.family, AF_INET);
+		assert_int_equal(use.network, 0);
+	}
+	assert_false(limit_ring_take(&share.rings[1], &use));
+	assert_false(limit_ring_take(&share.rings[0], &use));
+	limit_share_close(&share);
+}
+
+static void session__refuses_what_it_cannot_know(void **state)
+{
+	struct limit_share share;
+
+	assert_int_equal(limit_share_open(&share, &all_rate, 1, 1, f.loop.now_ns + 3600 * NS_PER_SEC), 0);
+	f.server.limits.post = limit_share_post(&share, &table, 0, false);
+	client_say(&f, REQUEST("/all/1"));
+	run_until_replies(&f, 1);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200 OK"), 1);
+	share.header->known_until_ns = f.loop.now_ns;
+	f.got_len = 0;
+	client_say(&f, REQUEST("/all/1"));
+	run_until_replies(&f, 1);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 503 "), 1);
+	assert_non_null(strstr(f.got, "\r\nRetry-After: 1\r\n"));
+	assert_string_equal(f.last_reason, "rate_unknown");
+	assert_int_equal(f.stats.rate_unknown, 1);
+	/* What has no limit is not concerned, and who is exempt neither. */
+	f.got_len = 0;
+	client_say(&f, REQUEST("/hello"));
+	run_until_replies(&f, 1);
+	assert_int_equal(cidr_set_add(&networks, SPAN("0.0.0.0/8")), 0);
+	f.server.limits.exempt = &networks;
+	client_say(&f, REQUEST("/all/1"));
+	run_until_replies(&f, 2);
+	assert_int_equal(count_text(f.got, "HTTP/1.1 200 OK"), 2);
+	limit_share_close(&share);
+}
+
 static void session__counts_what_no_route_answers(void **state)
 {
 	f.server.limits.rate = &all_rate;
@@ -573,6 +626,8 @@ int main(void)
 		TEST(session__is_told_when_it_is_too_old),
 		TEST(session__refuses_requests_over_the_rate),
 		TEST(session__counts_what_no_route_answers),
+		TEST(session__tells_whom_it_has_admitted),
+		TEST(session__refuses_what_it_cannot_know),
 		TEST(session__closes_on_content_over_the_rate),
 		TEST(session__limits_whom_a_trusted_proxy_names),
 		TEST(session__believes_nobody_else),

@@ -123,7 +123,8 @@ static void listing__is_bounded(void **state)
 	}
 	open_listing();
 	assert_int_equal(get("/"), 200);
-	for (const char *row = x.body; (row = strstr(row, "<tr>")); row++)
+	/* Not strstr(): where sanitizers are strict each call walks over all of the rest of the page. */
+	for (const char *row = x.body, *end = row + x.body_len; (row = memmem(row, (size_t)(end - row), "<tr>", 4)); row++)
 		count++;
 	assert_int_equal(count, 10000);
 	at("Only 10000 of the entries are shown");

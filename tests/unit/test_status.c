@@ -367,6 +367,48 @@ static char *printed(const json_t *status)
 }
 
 /* Only what all workers have that serve: one that is down, or has not entered yet, says nothing. */
+static void status__says_whether_hosts_share_their_limits(void **state)
+{
+	struct config_limits conf = { .redis = "main" };
+	struct limit_share_header known;
+	struct limit_header header = { .share = { .reports = 5, .untold = 2 } };
+	struct limit_table table = { .header = &header };
+	struct limit_share share = { .header = &known };
+	struct made_up m;
+	char *text;
+	json_t *s, *b;
+
+	make_up(&m);
+	m.source.limits = &table;
+	s = status_json(&m.source, &m.steering);
+	assert_true(json_is_null(json_object_get(json_object_get(s, "limits"), "shared")));
+	json_decref(s);
+
+	m.source.share = &share;
+	m.source.share_config = &conf;
+	m.source.sharer_pid = 77;
+	for (unsigned i = 0; i < 4; i++) {
+		bool is_known = i % 2;
+
+		conf.is_closed = i / 2;
+		known = (struct limit_share_header){ m.source.now_ns + is_known, 1234567 };
+		s = status_json(&m.source, &m.steering);
+		b = json_object_get(json_object_get(s, "limits"), "shared");
+		assert_string_equal(string_at(b, "redis"), "main");
+		assert_int_equal(number_at(b, "pid"), 77);
+		assert_int_equal(json_is_true(json_object_get(b, "known")), is_known);
+		assert_int_equal(json_is_true(json_object_get(b, "fail_open")), !conf.is_closed);
+		assert_int_equal(number_at(b, "round_trip_us"), 1234);
+		assert_int_equal(number_at(b, "reports"), 5);
+		assert_int_equal(number_at(b, "untold"), 2);
+		text = printed(s);
+		assert_int_equal(strstr(text, "redis main IS OF NO USE") != NULL, !is_known);
+		assert_int_equal(strstr(text, "are refused") != NULL, !is_known && conf.is_closed);
+		free(text);
+		json_decref(s);
+	}
+}
+
 static void status__says_what_confines_the_workers(void **state)
 {
 	const struct sandbox sandbox = { .mode = SANDBOX_STRICT, .has_seccomp = true, .landlock_abi = 4 };
@@ -582,6 +624,7 @@ int main(void)
 		cmocka_unit_test(status__shows_who_drains),
 		cmocka_unit_test(status__verdicts_sum_to_the_runs),
 		cmocka_unit_test(status__says_why_nothing_steers),
+		cmocka_unit_test(status__says_whether_hosts_share_their_limits),
 		cmocka_unit_test(status__says_what_confines_the_workers),
 		cmocka_unit_test(status__bears_odd_input),
 		cmocka_unit_test(status__fits_one_line_of_the_protocol),

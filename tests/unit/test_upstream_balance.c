@@ -386,6 +386,25 @@ static void balance__knows_who_may_be_chosen(void **state)
 	}
 }
 
+/* A name has places for more addresses than it has: whatever two there are, the first two requests go to both. */
+static void balance__takes_turns_between_empty_places(void **state)
+{
+	open_upstream(FIX_SERVERS, BALANCE_RR);
+	fix_start(&f, 0);
+	for (unsigned i = 2; i < FIX_SERVERS; i++)
+		upstream_endpoint_set(&f.table.endpoints[i], NULL, 0, 0, 0);
+	for (unsigned i = 0; i < 200; i++) {
+		int first;
+
+		balance_start(f.u);
+		first = choose();
+		assert_in_range(first, 0, 1);
+		assert_int_equal(choose(), 1 - first);
+		assert_int_equal(choose(), first);
+	}
+	fix_fini(&f);
+}
+
 /* Names without addresses, then with some: endpoints come and go under a running worker. */
 static void balance__sees_addresses_change(void **state)
 {
@@ -418,6 +437,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(balance__takes_turns),
+		cmocka_unit_test(balance__takes_turns_between_empty_places),
 		cmocka_unit_test(balance__mixes_weighted_turns),
 		cmocka_unit_test(balance__draws_by_weight),
 		cmocka_unit_test(balance__finds_the_least),

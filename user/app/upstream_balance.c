@@ -42,18 +42,9 @@ static uint64_t random_below(struct upstream *u, uint64_t bound)
 
 void balance_start(struct upstream *u)
 {
-	unsigned first;
-
 	if (getrandom(&u->random_state, sizeof(u->random_state), GRND_NONBLOCK) != sizeof(u->random_state))
 		u->random_state = (uintptr_t)u ^ u->loop->now_ns;
-	/* A debt of its own weight for each place: the peers get their first turns in order, beginning at `first`. */
-	first = (unsigned)random_below(u, u->peer_count);
-	for (unsigned i = 0; i < u->peer_count; i++) {
-		struct peer *p = &u->peers[(first + i) % u->peer_count];
-		int64_t weight = u->opt.balance == BALANCE_WEIGHTED ? p->server->weight : 1;
-
-		p->turn = -(int64_t)i * weight * WEIGHT_ONE;
-	}
+	u->has_turns = false;
 }
 
 /* Of what tells one server from another, and nothing else: workers and restarts must agree. */
@@ -227,12 +218,31 @@ static unsigned draw(struct upstream *u, unsigned count, uint64_t total, unsigne
 	return last;
 }
 
+/*
+ * A debt of its own weight for each place: the peers get their first turns in order, beginning anywhere.  Only those that
+ * can be chosen take part: a name has 16 places, and debts of the empty ones would keep the second of two addresses
+ * waiting until the first one has had eight turns.
+ */
+static void begin_turns(struct upstream *u, unsigned count)
+{
+	unsigned first = (unsigned)random_below(u, count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct candidate *c = &u->candidates[(first + i) % count];
+
+		u->peers[c->peer].turn = -(int64_t)i * c->weight;
+	}
+	u->has_turns = true;
+}
+
 /* Smooth weighted round robin, as nginx has it: everybody earns its weight, the richest is taken and pays for all. */
 static unsigned pick_in_turn(struct upstream *u, unsigned count, uint64_t total)
 {
 	struct peer *best_peer = &u->peers[u->candidates[0].peer];
 	unsigned best = 0;
 
+	if (!u->has_turns)
+		begin_turns(u, count);
 	best_peer->turn += u->candidates[0].weight;
 	for (unsigned i = 1; i < count; i++) {
 		struct peer *p = &u->peers[u->candidates[i].peer];

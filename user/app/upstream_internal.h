@@ -57,6 +57,7 @@ struct upstream {
 	uint8_t *fits;			/* scratch of the choice, by peer */
 	struct candidate *candidates;	/* the same */
 	uint64_t random_state;
+	bool has_turns;			/* rr and weighted: the first choice among several was made */
 	struct pool conns;
 	struct list idle;		/* connections of all peers, oldest first */
 	struct list dying;		/* closed ones, freed at the end of the iteration */

@@ -385,9 +385,11 @@ static enum step go_on_replying(struct session *s)
 		return STEP_FLUSH;
 	if (ops && ops->on_writable && x->reply.is_begun && x->output.queued < LOW_WATER) {
 		uint64_t before = x->output.total;
+		bool was_paused = x->is_paused;
 
 		ops->on_writable(&x->request, &x->reply);
-		if (x->output.total != before || x->reply.is_ended || x->is_aborted)
+		/* What came before the pause lies in the buffer: reading more would not find it, nor perhaps any room. */
+		if (x->output.total != before || x->reply.is_ended || x->is_aborted || (was_paused && !x->is_paused))
 			return STEP_AGAIN;
 	}
 	if (!x->is_body_done)

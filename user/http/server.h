@@ -11,7 +11,7 @@
 #include "http/parse.h"
 #include "http/route.h"
 #include "net/cidr.h"
-#include "net/limit_table.h"
+#include "net/limit_share.h"
 #include "net/loop.h"
 #include "net/sock.h"
 #include "stats_shm.h"
@@ -28,6 +28,7 @@ struct server_timeouts {	/* ms; 0 = none */
 struct server_limits {
 	struct limit_table *table;	/* shared by all workers; NULL: neither rates nor connections are counted */
 	struct limit_row row;		/* this worker's share of the connections */
+	struct limit_post post;		/* what other hosts hear of it */
 	uint32_t client_connections;	/* of one client */
 	uint64_t total_connections;	/* of all workers */
 	const struct limit_rate *rate;	/* of requests that no route answers; others: route->rate */

@@ -210,10 +210,21 @@ static void find_client(const struct session *s, union sock_addr *ret_client)
 		*ret_client = s->conn.peer;
 }
 
+static void refuse_request(struct exchange *x, unsigned status, const char *why, uint64_t wait_ms)
+{
+	x->reply.why = why;
+	/* What it would send on is not waited for. */
+	if (!x->is_body_done)
+		x->reply.must_close = true;
+	reply_addf(&x->reply, SPAN("Retry-After"), "%llu",
+		   (unsigned long long)((wait_ms + MS_PER_S - 1) / MS_PER_S));
+	reply_status_page(&x->reply, status);
+}
+
 bool session_admit_request(struct session *s, const struct limit_rate *rate)
 {
 	struct server *srv = s->server;
-	struct exchange *x = s->exchange;
+	const struct limit_post *post = &srv->limits.post;
 	struct limit_client client;
 	union sock_addr addr;
 	uint64_t wait_ms;
@@ -221,16 +232,19 @@ bool session_admit_request(struct session *s, const struct limit_rate *rate)
 	find_client(s, &addr);
 	if (is_in(srv->limits.exempt, &addr) || !limit_client_of(&addr, &client))
 		return true;
+	if (!limit_post_is_well(post, srv->loop->now_ns)) {
+		srv->stats->rate_unknown++;
+		refuse_request(s->exchange, 503, "rate_unknown", MS_PER_S);
+		return false;
+	}
 	wait_ms = limit_table_take(srv->limits.table, rate, client, srv->loop->now_ns);
-	if (wait_ms == 0)
-		return true;
-	srv->stats->rate_limited++;
-	x->reply.why = "rate_limited";
-	/* What it would send on is not waited for. */
-	if (!x->is_body_done)
-		x->reply.must_close = true;
-	reply_addf(&x->reply, SPAN("Retry-After"), "%llu",
-		   (unsigned long long)((wait_ms + MS_PER_S - 1) / MS_PER_S));
-	reply_status_page(&x->reply, 429);
-	return false;
+	if (wait_ms) {
+		srv->stats->rate_limited++;
+		refuse_request(s->exchange, 429, "rate_limited", wait_ms);
+		return false;
+	}
+	/* Other hosts hear of it later. */
+	if (post->ring)
+		limit_post_put(post, rate, client);
+	return true;
 }

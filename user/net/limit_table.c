@@ -60,35 +60,6 @@ void limit_table_close(struct limit_table *t)
 	*t = (struct limit_table){ 0 };
 }
 
-int limit_rows_open(struct limit_rows *r, const struct limit_table *t, unsigned worker_count)
-{
-	size_t row_len = (size_t)(t->set_mask + 1) * LIMIT_WAYS + 1;
-	void *memory;
-
-	*r = (struct limit_rows){ 0 };
-	if (!t->header)
-		return 0;
-	memory = mmap(NULL, worker_count * row_len * sizeof(*r->memory), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED)
-		return -ENOMEM;
-	*r = (struct limit_rows){ .memory = memory, .worker_count = worker_count, .row_len = row_len };
-	return 0;
-}
-
-void limit_rows_close(struct limit_rows *r)
-{
-	if (r->memory)
-		munmap(r->memory, r->worker_count * r->row_len * sizeof(*r->memory));
-	*r = (struct limit_rows){ 0 };
-}
-
-struct limit_row limit_rows_of(const struct limit_rows *r, unsigned worker)
-{
-	BUG_ON(r->memory && worker >= r->worker_count);
-	return (struct limit_row){ r->memory ? r->memory + worker * r->row_len : NULL };
-}
-
 /* Clients ----------------------------------------------------------------------------------------------------- */
 
 bool limit_client_of(const union sock_addr *addr, struct limit_client *ret_client)
@@ -155,7 +126,7 @@ struct keeping {
 
 static uint64_t debt_of(const struct keeping *k, uint64_t word)
 {
-	return limit_debt(word, k->now, k->table->window_max);
+	return limit_debt(word, k->now, k->table->debt_max);
 }
 
 /* What a client begins with, in the place of another. */
@@ -265,7 +236,7 @@ uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, 
 
 		if (!entry)
 			break;
-		wait = limit_take(word, k.now, rate->interval, rate->window, &value);
+		wait = limit_take(word, k.now, rate->interval, rate->window, rate->window + rate->beyond, &value);
 		if (wait)
 			break;
 		if (swap(entry, word, word_of(p.tag, value)))
@@ -273,6 +244,25 @@ uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, 
 		wait = rate->interval;
 	}
 	return (wait * LIMIT_UNIT_NS + 999999) / 1000000;
+}
+
+bool limit_table_raise(struct limit_table *t, const struct limit_rate *rate, struct limit_client client, uint64_t debt,
+		       uint64_t now_ns)
+{
+	struct keeping k = { t, now_ns / LIMIT_UNIT_NS & LIMIT_VALUE_MASK, false };
+	struct place p = find_place(t, t->rates, client, rate->zone);
+	uint64_t most = rate->window + rate->beyond, word;
+
+	debt = MIN(debt, most);
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint64_t *entry = enter(&k, &p, &word);
+
+		if (!entry || limit_debt(word, k.now, most) >= debt)
+			return false;
+		if (swap(entry, word, word_of(p.tag, k.now + debt)))
+			return true;
+	}
+	return false;
 }
 
 void limit_table_refresh(struct limit_table *t, uint64_t now_ns)

@@ -18,7 +18,7 @@ struct limit_table {			/* private to each process; the memory is shared */
 	struct limit_header *header;	/* NULL: there is none */
 	struct limit_set *rates, *counts;	/* set_mask + 1 of each */
 	uint32_t set_mask;
-	uint64_t window_max;		/* units: the longest of all rates in force */
+	uint64_t debt_max;		/* units: the most a client can owe, of all rates in force */
 	size_t size;			/* bytes of the shared memory */
 };
 
@@ -38,6 +38,9 @@ struct limit_rate {
 	uint32_t zone;			/* clients are counted apart in each */
 	uint64_t interval;		/* units that a request costs; not 0 */
 	uint64_t window;		/* units: interval * burst, at most LIMIT_WINDOW_MAX */
+	/* Units that a client may owe beyond that for what other hosts let it have; together LIMIT_WINDOW_MAX at most. */
+	uint64_t beyond;
+	uint32_t number;		/* of those of a generation; for limit_share */
 };
 
 /* Room for at least that many clients.  0 or -errno. */
@@ -62,6 +65,10 @@ bool limit_client_of(const union sock_addr *addr, struct limit_client *ret_clien
  */
 uint64_t limit_table_take(struct limit_table *t, const struct limit_rate *rate, struct limit_client client,
 			  uint64_t now_ns);
+
+/* The client owes at least `debt` units at `now_ns`, whoever admitted it.  False: it did so already. */
+bool limit_table_raise(struct limit_table *t, const struct limit_rate *rate, struct limit_client client, uint64_t debt,
+		       uint64_t now_ns);
 
 /*
  * Times long past become times just past: the counter wraps, and an older one would read as one to come.  To be called

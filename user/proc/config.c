@@ -55,6 +55,8 @@ static void free_route(struct config_route *route)
 	free_list(route->websocket.origins, route->websocket.origins_count);
 	free_list(route->redis.allow, route->redis.allow_count);
 	free(route->redis.key_prefix);
+	free(route->module.args);
+	free_list(route->module.read, route->module.read_count);
 	free(route->prefix);
 	free(route->value);
 	free(route->type);
@@ -139,6 +141,8 @@ void config_free(struct config *c)
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
 	free_list(c->resolvers, c->resolver_count);
 	free_list(c->limits.exempt, c->limits.exempt_count);
+	free(c->limits.redis);
+	free(c->limits.key_prefix);
 	free(c->listens);
 	free(c->udp_listens);
 	free(c->sites);
@@ -146,6 +150,7 @@ void config_free(struct config *c)
 	free(c->redis);
 	free(c->channels);
 	free(c->stores);
+	free(c->modules);
 	free(c->log.access);
 	free(c->path);
 	free(c->user);

@@ -65,7 +65,9 @@ struct config_listen_udp {
 	int rcvbuf, sndbuf;		/* bytes, 0 = the kernel's default */
 };
 
-enum route_kind { ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS, ROUTE_STORE };
+enum route_kind {
+	ROUTE_FILES, ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_PROXY, ROUTE_WEBSOCKET, ROUTE_REDIS, ROUTE_STORE, ROUTE_MODULE
+};
 
 enum proxy_retry { PROXY_RETRY_OFF, PROXY_RETRY_IDEMPOTENT, PROXY_RETRY_ALL };
 
@@ -110,11 +112,20 @@ struct config_store_route {
 	enum store_names names;		/* of new resources */
 };
 
+/* Of a route with `module`. */
+struct config_module_route {
+	char *args;			/* NULL: none */
+	uint64_t timeout;		/* ms; 0: none */
+	char **read;			/* files and folders that it may read */
+	unsigned read_count;
+	unsigned index;			/* of its path among config.modules */
+};
+
 struct config_route {
 	struct config_place place;
 	char *prefix;
 	enum route_kind kind;
-	char *value;			/* folder, body, target, name of an upstream, a redis or a store, "echo" or "channel:NAME" */
+	char *value;			/* folder, body, target, name of an upstream, a redis or a store, "echo" or "channel:NAME", path */
 	unsigned status;		/* 0 = default of the kind */
 	char *type;			/* respond: media type; files: default type; NULL = default */
 	char **index;
@@ -122,10 +133,11 @@ struct config_route {
 	bool has_listing, allows_symlinks, has_precompressed, shows_hidden;
 	uint64_t rate;			/* requests of a client per hour; 0: no limit; UINT64_MAX: as limits { rate } */
 	unsigned burst;			/* 0: as limits { burst } */
-	struct config_proxy proxy;	/* ROUTE_REDIS has its body there too */
+	struct config_proxy proxy;	/* ROUTE_REDIS and ROUTE_MODULE have their body there too */
 	struct config_websocket websocket;
 	struct config_redis_route redis;
 	struct config_store_route store;
+	struct config_module_route module;
 };
 
 enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
@@ -243,6 +255,10 @@ struct config_limits {
 	uint64_t rate;			/* requests of a client per hour */
 	unsigned burst;			/* requests at once */
 	unsigned clients;		/* that can be counted */
+	char *redis;			/* by which hosts share rates; NULL: they do not */
+	char *key_prefix;		/* there */
+	uint64_t sync;			/* ms, from report to report */
+	bool is_closed;			/* without word from there requests are refused; else each host counts for itself */
 	char **exempt;			/* "ADDR/BITS" or "ADDR": not limited */
 	unsigned exempt_count;
 	uint64_t age;			/* ms, of a connection */
@@ -252,6 +268,8 @@ struct config_limits {
 };
 
 #define CONFIG_BURST_HOURS_MAX 12u	/* burst / rate, as LIMIT_WINDOW_MAX */
+/* The same of rates that hosts share: what a client owes because of twelve of them fits into LIMIT_WINDOW_MAX. */
+#define CONFIG_SHARED_BURST_HOURS_MAX 1u
 
 struct config_timeouts {		/* ms */
 	uint64_t header, body, keepalive, write, linger, drain;
@@ -302,6 +320,8 @@ struct config {
 	unsigned endpoint_count;	/* of all servers */
 	struct config_store *stores;
 	unsigned store_count;
+	const char **modules;		/* paths of all routes with one, each once; the texts are the routes' */
+	unsigned module_count;
 	char **trusted_proxies;		/* "ADDR/BITS" or "ADDR": whose X-Forwarded-... fields are believed */
 	unsigned trusted_proxy_count;
 	char **resolvers;		/* "ADDR:PORT" of name servers; none: the system's (/etc/resolv.conf) */

@@ -154,8 +154,8 @@ static int build_handler(struct config_faults *f, cfg_t *section, struct config_
 		config_fault_value(f, route->place.line, "route", NULL,
 				   "route '%.100s' has no handler: expected files = \"/FOLDER\", "
 				   "respond = \"TEXT\", redirect = \"https://...\", "
-				   "proxy = \"UPSTREAM\", websocket = \"channel:NAME\", redis = \"NAME\" or "
-				   "store = \"STORE\"",
+				   "proxy = \"UPSTREAM\", websocket = \"channel:NAME\", redis = \"NAME\", "
+				   "store = \"STORE\" or module = \"/PATH.so\"",
 				   route->prefix);
 	*ret_has_one = first != NULL;
 	return r;
@@ -358,5 +358,5 @@ int config_build(struct config_faults *f, cfg_t *cfg, struct config *c)
 		r = build_stores(f, cfg, c);
 	for (unsigned i = 0; !r && i < site_count; i++)
 		r = build_site(f, cfg_getnsec(cfg, "site", i), c);
-	return r;
+	return r ? r : build_modules(c);
 }

@@ -48,5 +48,8 @@ int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
 /* config_build_store.c: every store; 0 or -ENOMEM.  Then what is about stores and routes to them. */
 int build_stores(struct config_faults *f, cfg_t *cfg, struct config *c);
 void build_check_stores(struct config_faults *f, cfg_t *cfg, const struct config *c);
+/* config_build_module.c: the paths of all modules; 0 or -ENOMEM.  Then whether they can be loaded. */
+int build_modules(struct config *c);
+void build_check_modules(struct config_faults *f, cfg_t *cfg, const struct config *c);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/limit_sync.h"
 #include "app/redis_commands.h"
 #include "app/redis_route.h"
 #include "app/redis_route_request.h"
@@ -172,11 +173,34 @@ static void check_route(struct config_faults *f, cfg_t *section, const struct co
 				   "the route allows no command: expected allow = { \"GET\", ... } beside it");
 }
 
+static bool has_rate(const struct config *c)
+{
+	for (unsigned i = 0; i < c->site_count; i++)
+		for (unsigned k = 0; k < c->sites[i].route_count; k++)
+			if (c->sites[i].routes[k].rate != UINT64_MAX && c->sites[i].routes[k].rate)
+				return true;
+	return c->limits.rate != 0;
+}
+
+static void check_shared_limits(struct config_faults *f, cfg_t *cfg, const struct config *c, bool is_whole)
+{
+	const struct config_setting *s = config_setting(cfg_getsec(cfg, "limits"), "redis", 0);
+
+	_Static_assert(REDIS_PREFIX_MAX <= LIMIT_SYNC_PREFIX_MAX, "what is taken as a prefix has room");
+	if (!s || !is_whole)
+		return;
+	build_find_redis(f, c, s);
+	if (!has_rate(c))
+		config_fault_value(f, s->line, "redis", NULL,
+				   "limits: it is rates that hosts share by redis, and no rate is set");
+}
+
 void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
 	bool is_whole = !config_has_gap(cfg);
 
 	check_names(f, c);
+	check_shared_limits(f, cfg, c, is_whole);
 	for (unsigned i = 0; i < c->site_count; i++) {
 		cfg_t *site = cfg_getnsec(cfg, "site", i);
 

@@ -117,28 +117,31 @@ static void check_limits(struct config_faults *f, cfg_t *cfg, const struct confi
 				   (unsigned long long)c->cache.memory);
 }
 
-/* What a client has had is remembered for as long as its burst takes to come back. */
-static bool is_within_window(uint64_t per_hour, unsigned burst)
+/* What a client has had is remembered for as long as its burst takes to come back.  It takes too long: reported. */
+static void check_rate(struct config_faults *f, const struct config *c, unsigned line, uint64_t per_hour, unsigned burst)
 {
-	return burst <= CONFIG_BURST_HOURS_MAX * per_hour;
+	unsigned hours = c->limits.redis ? CONFIG_SHARED_BURST_HOURS_MAX : CONFIG_BURST_HOURS_MAX;
+
+	if (per_hour && burst > hours * per_hour)
+		config_fault_value(f, line, NULL, NULL,
+				   "burst: %u requests at this rate take more than %u hour%s to come back%s", burst, hours,
+				   hours == 1 ? "" : "s", c->limits.redis ? ", too long for hosts to share it" : "");
 }
 
 static void check_rates(struct config_faults *f, cfg_t *cfg, const struct config *c)
 {
-	static const char text[] = "burst: %u requests at this rate take more than %u hours to come back";
 	const struct config_setting *s = config_setting(cfg_getsec(cfg, "limits"), "rate", 0);
 
-	if (s && c->limits.rate && !is_within_window(c->limits.rate, c->limits.burst))
-		config_fault_value(f, s->line, "rate", s->text, text, c->limits.burst, CONFIG_BURST_HOURS_MAX);
+	if (s)
+		check_rate(f, c, s->line, c->limits.rate, c->limits.burst);
 	for (unsigned i = 0; i < c->site_count; i++) {
 		for (unsigned n = 0; n < c->sites[i].route_count; n++) {
 			const struct config_route *route = &c->sites[i].routes[n];
 			uint64_t rate = route->rate == UINT64_MAX ? c->limits.rate : route->rate;
 			unsigned burst = route->burst ? route->burst : c->limits.burst;
 
-			if ((route->rate == UINT64_MAX && !route->burst) || !rate || is_within_window(rate, burst))
-				continue;
-			config_fault_value(f, route->place.line, NULL, NULL, text, burst, CONFIG_BURST_HOURS_MAX);
+			if (route->rate != UINT64_MAX || route->burst)
+				check_rate(f, c, route->place.line, rate, burst);
 		}
 	}
 }
@@ -179,6 +182,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	build_check_redis(f, cfg, c);
 	build_check_channels(f, cfg, c);
 	build_check_stores(f, cfg, c);
+	build_check_modules(f, cfg, c);
 	check_limits(f, cfg, c);
 	check_rates(f, cfg, c);
 	check_steering(f, cfg, c);

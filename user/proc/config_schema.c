@@ -56,6 +56,7 @@
 #define FOR_REDIS   (1u << ROUTE_REDIS)
 #define FOR_SOCKETS (FOR_SOCKET | FOR_REDIS)
 #define FOR_STORE   (1u << ROUTE_STORE)
+#define FOR_MODULE  (1u << ROUTE_MODULE)
 
 static const char *const policies[] = {[STEER_HASH] = "hash",
 				       [STEER_LEAST] = "least",
@@ -257,6 +258,7 @@ static const struct config_key route_keys[] = {
 	{"websocket", HANDLER(ROUTE_WEBSOCKET, config_check_websocket)},
 	{"redis", HANDLER(ROUTE_REDIS, NULL)},
 	{"store", HANDLER(ROUTE_STORE, NULL)},
+	{"module", HANDLER(ROUTE_MODULE, config_check_module)},
 	{"status", COUNT(config_route, status, 200, 599, NULL, NULL), .route_kinds = FOR_REPLIES},
 	{"type", TEXT(config_route, type, NULL, config_check_type, NULL),
 	 .route_kinds = FOR_FILES | FOR_RESPOND},
@@ -280,7 +282,7 @@ static const struct config_key route_keys[] = {
 	{"tries", COUNT(config_route, proxy.tries, 1, UPSTREAM_TRIED_MAX, NULL, "2"),
 	 .route_kinds = FOR_PROXY},
 	{"body", SIZE(config_route, proxy.body, 0, PIB, NULL, NULL),
-	 .route_kinds = FOR_PROXY | FOR_REDIS},
+	 .route_kinds = FOR_PROXY | FOR_REDIS | FOR_MODULE},
 	{"rate", RATE(config_route, rate, NULL)},
 	{"burst", COUNT(config_route, burst, 1, 1000000, NULL, NULL)},
 	{"request_set", FIELDS(request_set, config_check_field_line)},
@@ -314,6 +316,11 @@ static const struct config_key route_keys[] = {
 	 .route_kinds = FOR_REDIS},
 	{"require_match", BOOL(config_route, store.requires_match, "false"), .route_kinds = FOR_STORE},
 	{"names", CHOICE(config_route, store.names, store_names, "random"), .route_kinds = FOR_STORE},
+	{"module_args", TEXT(config_route, module.args, NULL, NULL, NULL), .route_kinds = FOR_MODULE},
+	{"module_timeout", DURATION(config_route, module.timeout, CONFIG_MS, 10, DAY_MS, "off", "60s"),
+	 .route_kinds = FOR_MODULE},
+	{"module_read", LIST(config_route, module.read, config_check_module_read, NULL),
+	 .route_kinds = FOR_MODULE},
 };
 
 static const struct config_key log_keys[] = {
@@ -345,6 +352,10 @@ static const struct config_key limits_keys[] = {
 	{"rate", RATE(config, limits.rate, "off")},
 	{"burst", COUNT(config, limits.burst, 1, 1000000, NULL, "1")},
 	{"clients", COUNT(config, limits.clients, 64, 1 << 24, NULL, "65536")},
+	{"redis", TEXT(config, limits.redis, NULL, config_check_upstream_name, NULL)},
+	{"key_prefix", TEXT(config, limits.key_prefix, NULL, config_check_key_prefix, "sluice:rate:")},
+	{"sync", DURATION(config, limits.sync, CONFIG_MS, 5, 1000, NULL, "50ms")},
+	{"fail_open", BOOL(config, limits.is_closed, "true"), .is_inverted = true},
 	{"exempt", LIST(config, limits.exempt, config_check_network, NULL)},
 	{"age", DURATION(config, limits.age, CONFIG_MS, 10, 30 * DAY_MS, "off", "off")},
 	{"header_rate", SIZE(config, limits.header_rate, 1, MIB, "off", "off")},

@@ -132,5 +132,7 @@ void config_check_origin(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);
 void config_check_store_name(const char *text, char *why, size_t size);
 void config_check_store_path(const char *text, char *why, size_t size);
+void config_check_module(const char *text, char *why, size_t size);
+void config_check_module_read(const char *text, char *why, size_t size);
 
 #endif

@@ -168,6 +168,7 @@ static void on_kill_timer(struct timer *t)
 	supervisor_stop(&g->workers, SIGKILL);
 	supervisor_stop(&g->monitor, SIGKILL);
 	supervisor_stop(&g->storers, SIGKILL);
+	supervisor_stop(&g->sharer, SIGKILL);
 }
 
 /* Made once, before the first worker that may need it: all that follow have the same. */
@@ -202,6 +203,8 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = generation_open_limits(g, before);
 	if (!err)
 		err = generation_open_stores(g, before);
+	if (!err)
+		err = generation_open_modules(g);
 	if (!err)
 		err = open_steer(g, before);
 	if (!err)
@@ -295,7 +298,9 @@ void generation_free(struct generation *g)
 	supervisor_fini(&g->monitor);
 	generation_free_udp(g);
 	supervisor_fini(&g->storers);
+	supervisor_fini(&g->sharer);
 	generation_close_stores(g);
+	generation_close_modules(g);
 	upstream_table_close(&g->upstreams);
 	generation_close_limits(g);
 	sandbox_close(&g->sandbox);

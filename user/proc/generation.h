@@ -16,7 +16,8 @@
 #include <jansson.h>
 
 #include "app/upstream_table.h"
-#include "net/limit_table.h"
+#include "module_shm.h"
+#include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
@@ -56,6 +57,7 @@ struct generation {
 	struct upstream_table upstreams;	/* its last row of counters: of generations that are gone */
 	struct limit_table limits;	/* of clients; may be lent by the generation before */
 	struct limit_rows limit_rows;
+	struct limit_share limit_share;	/* with other hosts */
 	unsigned *endpoint_from;	/* of each endpoint: the same one in the generation before, or NO_ENDPOINT */
 	unsigned *endpoint_now;		/* of each endpoint: the same one in the generation in force, or NO_ENDPOINT */
 	struct steer *steer;
@@ -69,8 +71,10 @@ struct generation {
 	struct supervisor storers;	/* a slot for each store that has a writer */
 	unsigned *storer_stores;	/* of each slot: which one */
 	unsigned storer_count;
+	struct supervisor sharer;	/* one slot, or none: hosts share no limits */
 	struct store_share **store_shares;	/* what is counted of each store; generation_store.c */
 	struct store_stats **store_stats;	/* the same, to count in */
+	struct module_stats *module_stats;	/* shared: [worker][module]; generation_module.c */
 	bool *is_store_linked;		/* [slot of storers][worker]: both have their end of a connection */
 	bool is_released[STEER_MAX_SLOTS];	/* the slot is free for its worker */
 	struct leave_order order;	/* LEAVING: to each worker, but for what differs by slot */
@@ -128,6 +132,18 @@ void generation_free_udp(struct generation *g);
 /* generation_store.c: folders and counters of the stores.  0 or -errno, logged; close it anyway. */
 int generation_open_stores(struct generation *g, const struct generation *before);
 void generation_close_stores(struct generation *g);
+
+/* generation_module.c: what is counted of modules.  0 or -ENOMEM, logged. */
+int generation_open_modules(struct generation *g);
+void generation_close_modules(struct generation *g);
+/* The counters of that worker, one for each module; NULL: there is none. */
+struct module_stats *generation_module_stats(const struct generation *g, unsigned slot);
+/* That worker is gone, and so is what it had in flight. */
+void generation_forget_modules(struct generation *g, unsigned slot);
+/* Of all workers and generations, those that are gone included. */
+void generation_sum_modules(const struct master *m, const char *path, struct module_stats *ret_sum);
+/* The master ends. */
+void generation_drop_module_past(struct master *m);
 
 /* generation_limits.c: the tables of clients.  0 or -errno, logged. */
 int generation_open_limits(struct generation *g, const struct generation *before);

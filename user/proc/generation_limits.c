@@ -6,11 +6,25 @@
  */
 #include "base/err.h"
 #include "proc/master_internal.h"
+#include "proc/sharer.h"
 
 static bool can_lend(const struct generation *before, const struct generation *g)
 {
 	return before && before->limits.header &&
 	       limit_table_room(before->config->limits.clients) == limit_table_room(g->config->limits.clients);
+}
+
+/* What is known goes on being known.  Who is the first has a moment to find out. */
+static int open_share(struct generation *g, const struct generation *before)
+{
+	uint64_t known_until_ns = clock_ns() + sharer_lease_ns(g->config);
+
+	if (!sharer_redis(g->config) || !runtime_wants_rates(g->runtime))
+		return 0;
+	if (before && before->limit_share.header)
+		known_until_ns = __atomic_load_n(&before->limit_share.header->known_until_ns, __ATOMIC_RELAXED);
+	return limit_share_open(&g->limit_share, g->runtime->rates, g->runtime->rate_count, g->worker_count,
+				known_until_ns);
 }
 
 static int open_all(struct generation *g, const struct generation *before)
@@ -26,7 +40,10 @@ static int open_all(struct generation *g, const struct generation *before)
 		err = limit_table_open(&g->limits, g->config->limits.clients);
 	if (err)
 		return err;
-	g->limits.window_max = runtime_window_max(g->runtime);
+	g->limits.debt_max = runtime_debt_max(g->runtime);
+	err = open_share(g, before);
+	if (err)
+		return err;
 	return wants_counts ? limit_rows_open(&g->limit_rows, &g->limits, g->worker_count) : 0;
 }
 
@@ -44,6 +61,7 @@ void generation_close_limits(struct generation *g)
 	bool is_shared = false;
 
 	limit_rows_close(&g->limit_rows);
+	limit_share_close(&g->limit_share);
 	list_for_each(node, &g->master->generations) {
 		const struct generation *other = container_of(node, struct generation, node);
 

@@ -7,19 +7,16 @@
  * The master opens no store: LMDB forbids to carry one through fork().  A child of a moment does, as the user who is
  * going to, and says what is wrong.
  */
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/store_writer.h"
 #include "base/err.h"
 #include "proc/master_internal.h"
+#include "proc/trial.h"
 
 #define VERIFY_MS     250u	/* for what it reads of the file: a reload is not to take minutes */
 #define TRY_LIMIT_MS  10000
@@ -89,75 +86,31 @@ static void share_put(struct store_share *s)
 
 /* Looking at it ------------------------------------------------------------------------------------------------ */
 
-/* In the child: the process ends. */
-static _Noreturn void try_to_open(const struct config_store *c, const struct identity *identity, int fd)
+/* In a process of a moment. */
+static void try_to_open(const void *ctx, char *why, size_t size)
 {
 	static struct store_stats stats;
+	const struct config_store *c = ctx;
 	struct store_writer w;
-	char why[STORE_WHY_SIZE] = "";
-	int err = privilege_drop(identity);
+	int err = store_writer_open(&w, c->path, c->size, &stats, why);
 
-	/* A file that is cut short is to end this at once, whatever a library made of these before. */
-	signal(SIGBUS, SIG_DFL);
-	signal(SIGSEGV, SIG_DFL);
-	if (err) {
-		snprintf(why, sizeof(why), "cannot give up rights: %s", strerror(-err));
-	} else {
-		err = store_writer_open(&w, c->path, c->size, &stats, why);
-		if (!err && store_writer_verify(&w, VERIFY_MS))
-			snprintf(why, sizeof(why), "'%.150s' is damaged: it cannot be read", c->path);
-		if (!err)
-			store_writer_close(&w);
-	}
-	if (*why && write(fd, why, strlen(why)) < 0)
-		_exit(2);
-	_exit(*why ? 1 : 0);
-}
-
-/* What the child has to say; false: it does not end. */
-static bool read_words(int fd, char *why, size_t size)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	size_t len = 0;
-	ssize_t n;
-
-	do {
-		if (poll(&p, 1, TRY_LIMIT_MS) == 0)
-			return false;
-		n = read(fd, why + len, size - 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	} while ((n > 0 && len < size - 1) || (n < 0 && errno == EINTR));
-	why[len] = '\0';
-	return true;
+	if (!err && store_writer_verify(&w, VERIFY_MS))
+		snprintf(why, size, "'%.150s' is damaged: it cannot be read", c->path);
+	if (!err)
+		store_writer_close(&w);
 }
 
 static int try_in_child(const struct config_store *c, const struct identity *identity, char why[STORE_WHY_SIZE])
 {
-	int pipe_fds[2], status = 0;
-	bool has_ended;
-	pid_t pid;
+	const struct trial t = { .identity = identity, .run = try_to_open, .ctx = c, .limit_ms = TRY_LIMIT_MS };
+	int by_signal = 0, result = trial_run(&t, why, STORE_WHY_SIZE, &by_signal);
 
-	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-		return -errno;
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0)
-		try_to_open(c, identity, pipe_fds[1]);
-	close(pipe_fds[1]);
-	has_ended = pid > 0 && read_words(pipe_fds[0], why, STORE_WHY_SIZE);
-	close(pipe_fds[0]);
-	if (pid < 0)
-		return -EAGAIN;
-	if (!has_ended) {
-		kill(pid, SIGKILL);
+	if (result == TRIAL_LATE)
 		snprintf(why, STORE_WHY_SIZE, "'%.150s' does not open within %d s", c->path, TRY_LIMIT_MS / 1000);
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFSIGNALED(status) && !*why)
+	if (result == TRIAL_KILLED)
 		snprintf(why, STORE_WHY_SIZE, "'%.150s' is damaged or cut short: whoever reads it is killed by signal %d",
-			 c->path, WTERMSIG(status));
-	return *why || status ? -EIO : 0;
+			 c->path, by_signal);
+	return result > 0 ? -EIO : result;
 }
 
 /* One that is not there is made; whose user may not write it then is the operator's choice. */

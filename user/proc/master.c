@@ -17,7 +17,12 @@
 
 /* Signals ----------------------------------------------------------------------------------------------------- */
 
-/* Of workers or of helpers (monitors, writers of stores), over all generations. */
+static unsigned living_helpers(const struct generation *g)
+{
+	return supervisor_living(&g->monitor) + supervisor_living(&g->storers) + supervisor_living(&g->sharer);
+}
+
+/* Of workers or of helpers (monitors, writers of stores, sharers), over all generations. */
 static unsigned living(const struct master *m, bool is_helper)
 {
 	unsigned count = 0;
@@ -25,8 +30,7 @@ static unsigned living(const struct master *m, bool is_helper)
 	list_for_each(node, &m->generations) {
 		const struct generation *g = container_of(node, struct generation, node);
 
-		count += is_helper ? supervisor_living(&g->monitor) + supervisor_living(&g->storers)
-				   : supervisor_living(&g->workers);
+		count += is_helper ? living_helpers(g) : supervisor_living(&g->workers);
 	}
 	if (is_helper)
 		return count;
@@ -38,6 +42,7 @@ static void stop_helpers(struct generation *g, int signal)
 {
 	supervisor_stop(&g->monitor, signal);
 	supervisor_stop(&g->storers, signal);
+	supervisor_stop(&g->sharer, signal);
 }
 
 static void stop_all(struct master *m, bool is_helper, int signal)
@@ -95,7 +100,7 @@ static void on_kill_timer(struct timer *t)
 	struct master *m = container_of(t, struct master, kill_timer);
 	bool is_helper = living(m, false) == 0;
 
-	log_warn(is_helper ? "helpers (the monitor, writers of stores) that did not end in time are killed"
+	log_warn(is_helper ? "helpers (the monitor, writers of stores, the sharer) that did not end in time are killed"
 			   : "workers that did not end in time are killed");
 	stop_all(m, is_helper, SIGKILL);
 	upgrade_kill(&m->upgrade);
@@ -132,16 +137,19 @@ static bool is_gone(const struct master *m, const struct generation *g)
 	/* Nobody is in force yet who could inherit its counts. */
 	if (m->state == MASTER_FOLLOWING && g->state == GENERATION_LEAVING)
 		return false;
-	return !supervisor_living(&g->workers) && !supervisor_living(&g->monitor) && !supervisor_living(&g->storers) &&
-	       g != m->reload.before && !g->elder;
+	return !supervisor_living(&g->workers) && !living_helpers(g) && g != m->reload.before && !g->elder;
 }
 
-/* With its last worker nobody has anything to write any more. */
-static void stop_idle_storers(struct generation *g)
+/* With its last worker nobody has anything to write, or to tell other hosts, any more. */
+static void stop_idle_helpers(struct generation *g)
 {
-	if ((g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED) && !supervisor_living(&g->workers) &&
-	    supervisor_living(&g->storers) && !g->storers.is_stopping)
-		supervisor_stop(&g->storers, SIGTERM);
+	struct supervisor *const helpers[] = { &g->storers, &g->sharer };
+
+	if ((g->state != GENERATION_LEAVING && g->state != GENERATION_FAILED) || supervisor_living(&g->workers))
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(helpers); i++)
+		if (supervisor_living(helpers[i]) && !helpers[i]->is_stopping)
+			supervisor_stop(helpers[i], SIGTERM);
 }
 
 static void bury(struct master *m, struct generation *g)
@@ -165,7 +173,7 @@ static void on_sweep(struct job *j)
 	list_for_each_safe(node, next, &m->generations) {
 		struct generation *g = container_of(node, struct generation, node);
 
-		stop_idle_storers(g);
+		stop_idle_helpers(g);
 		if (is_gone(m, g))
 			bury(m, g);
 	}
@@ -185,6 +193,7 @@ static void reap_all(struct master *m)
 		supervisor_reap(&g->workers);
 		supervisor_reap(&g->monitor);
 		supervisor_reap(&g->storers);
+		supervisor_reap(&g->sharer);
 	}
 	upgrade_reap(&m->upgrade);
 }
@@ -306,6 +315,7 @@ static int serve(struct master *m)
 	master_start_watch(m);
 	master_start_monitor(m->current);
 	master_start_storers(m->current);
+	master_start_sharer(m->current);
 	err = master_start_workers(m->current);
 	if (err) {
 		log_error("cannot start workers: %s", strerror(-err));
@@ -386,6 +396,7 @@ int master_run(struct config *config)
 	};
 	list_init(&m->generations);
 	list_init(&m->store_shares);
+	list_init(&m->module_past);
 	list_init(&m->elders);
 	job_init(&m->sweep, on_sweep);
 	reload_init(&m->reload, m);

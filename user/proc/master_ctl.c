@@ -76,12 +76,24 @@ static struct status_udp_listen *list_udp(const struct generation *g)
 	return list;
 }
 
+/* NULL without memory. */
+static struct module_stats *sum_modules(const struct master *m)
+{
+	const struct config *c = m->current->config;
+	struct module_stats *list = calloc(c->module_count + 1, sizeof(*list));
+
+	for (unsigned i = 0; list && i < c->module_count; i++)
+		generation_sum_modules(m, c->modules[i], &list[i]);
+	return list;
+}
+
 static json_t *make_status(struct master *m, bool has_buckets)
 {
 	/* Large, and asked for once a second at most. */
 	static struct status_draining draining[4 * STEER_MAX_SLOTS];
 	struct generation *g = m->current;
 	struct status_udp_listen *udp = list_udp(g);
+	struct module_stats *modules = sum_modules(m);
 	struct stats_block *sums = calloc(g->worker_count + 2, sizeof(*sums));
 	struct upstream_table upstreams;
 	struct status_source src = {
@@ -99,6 +111,9 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.draining = draining,
 		.draining_count = list_draining(m, draining, ARRAY_LEN(draining)),
 		.limits = &g->limits,
+		.share = &g->limit_share,
+		.share_config = &g->config->limits,
+		.sharer_pid = g->sharer.count ? (uint32_t)g->sharer.workers[0].pid : 0,
 		.sandbox = &g->sandbox,
 		.listens = g->listeners,
 		.listen_count = g->listener_count,
@@ -107,6 +122,8 @@ static json_t *make_status(struct master *m, bool has_buckets)
 		.upstream_table = &upstreams,
 		.stores = g->config,
 		.store_stats = g->store_stats,
+		.modules = g->config,
+		.module_sums = modules,
 		.has_buckets = has_buckets,
 	};
 	struct status_steering steering;
@@ -114,6 +131,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 
 	if (!sums) {
 		free(udp);
+		free(modules);
 		return NULL;
 	}
 	sum_stats(m, sums, &sums[g->worker_count + 1]);
@@ -123,6 +141,7 @@ static json_t *make_status(struct master *m, bool has_buckets)
 	status = status_json(&src, &steering);
 	upstream_table_close(&upstreams);
 	free(udp);
+	free(modules);
 	free(sums);
 	return status;
 }

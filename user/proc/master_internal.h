@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the master share: master.c (life), master_open.c (resources), master_workers.c (their life),
- * master_upstream.c (monitor), master_store.c (writers of stores), master_ctl.c and master_steer.c (commands),
+ * master_upstream.c (monitor), master_store.c (writers of stores), master_share.c (sharer), master_ctl.c and master_steer.c (commands),
  * master_upgrade.c (its end), generation*.c, reload*.c, upgrade*.c and elder*.c.
  */
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
@@ -42,6 +42,7 @@ struct master {
 	struct shm owners_memory;
 	struct stats_block *past;	/* of generations that are gone, one for each slot there can be */
 	struct list store_shares;	/* generation_store.c */
+	struct list module_past;	/* generation_module.c */
 	struct shm past_memory;
 	struct bus bus;			/* between workers; open as soon as a configuration has a channel */
 	struct reload reload;
@@ -89,6 +90,9 @@ void master_on_steer(struct ctl_request *rq, const json_t *args, void *owner);
 /* master_upstream.c */
 void master_start_monitor(struct generation *g);
 void master_on_upstream(struct ctl_request *rq, const json_t *args, void *owner);
+
+/* master_share.c */
+void master_start_sharer(struct generation *g);
 
 /* master_store.c */
 void master_start_storers(struct generation *g);

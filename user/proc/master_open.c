@@ -105,6 +105,7 @@ void master_close(struct master *m)
 		generation_free(g);
 	}
 	m->current = NULL;
+	generation_drop_module_past(m);
 	bus_close(&m->bus);
 	inherit_close(&m->inherited);
 	elder_fini(m);

@@ -41,6 +41,7 @@ static void abandon_generation(struct generation *g, const struct generation *mi
 	supervisor_abandon(&g->workers);
 	supervisor_abandon(&g->monitor);
 	supervisor_abandon(&g->storers);
+	supervisor_abandon(&g->sharer);
 	shm_drop_fd(&g->stats_memory);
 	if (g->steer)
 		steer_disown(g->steer);
@@ -91,8 +92,10 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 		.upstreams = &g->upstreams,
 		.bus = bus_is_open(&m->bus) ? &m->bus : NULL,
 		.store_stats = g->store_stats,
+		.module_stats = generation_module_stats(g, slot),
 		.limits = &g->limits,
 		.limit_row = limit_rows_of(&g->limit_rows, slot),
+		.limit_post = limit_share_post(&g->limit_share, &g->limits, slot, !g->config->limits.is_closed),
 		.stats = &g->stats[slot],
 		.all_stats = g->stats,
 		.worker_count = g->worker_count,
@@ -214,6 +217,7 @@ static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long
 	g->stats[slot].state = WORKER_DOWN;
 	g->stats[slot].pid = 0;
 	stats_forget_gauges(&g->stats[slot]);
+	generation_forget_modules(g, slot);
 	if (g->state == GENERATION_LEAVING)
 		on_old_gone(g, slot, pid, how);
 	if (g->state == GENERATION_LEAVING || g->state == GENERATION_FAILED)

@@ -4,14 +4,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #include "base/err.h"
 #include "base/log.h"
-#include "net/fd_pass.h"
-#include "proc/child.h"
+#include "proc/helper.h"
 #include "proc/monitor_impl.h"
-#include "proc/worker.h"
 
 static bool has_names(const struct config *c)
 {
@@ -116,85 +113,38 @@ void monitor_free(struct monitor *m)
 /* Process ------------------------------------------------------------------------------------------------------ */
 
 struct process {
-	struct loop loop;
-	struct io signal_io, channel_io;
+	struct helper helper;
+	const struct monitor_options *opt;
 	struct monitor *monitor;
 };
 
-static void on_signal(struct io *io, uint32_t events)
+static int start(struct helper *h)
 {
-	loop_stop(&container_of(io, struct process, signal_io)->loop);
+	struct process *p = container_of(h, struct process, helper);
+
+	return monitor_new(&h->loop, p->opt->config, p->opt->upstreams, &p->monitor);
 }
 
-/* The master says nothing here; what there is to read is its end. */
-static void on_channel(struct io *io, uint32_t events)
+static void stop(struct helper *h)
 {
-	struct process *p = container_of(io, struct process, channel_io);
-	char byte;
-	ssize_t n;
-
-	while ((n = fd_pass_receive(io->fd, &byte, sizeof(byte), NULL)) > 0)
-		;
-	if (n != -EAGAIN)
-		loop_stop(&p->loop);
-}
-
-static void on_turn(struct loop *l, int event_count)
-{
-	sandbox_tell();
-}
-
-static int start(struct process *p, const struct monitor_options *opt)
-{
-	int err = loop_init(&p->loop);
-	int fd;
-
-	if (err)
-		return err;
-	p->loop.on_turn = on_turn;
-	fd = child_open_signals();
-	if (fd < 0)
-		return fd;
-	io_init(&p->signal_io, fd, on_signal);
-	err = loop_add(&p->loop, &p->signal_io, EPOLLIN, false);
-	if (err)
-		return err;
-	io_init(&p->channel_io, opt->channel_fd, on_channel);
-	err = loop_add(&p->loop, &p->channel_io, EPOLLIN, false);
-	return err ? err : monitor_new(&p->loop, opt->config, opt->upstreams, &p->monitor);
+	monitor_free(container_of(h, struct process, helper)->monitor);
 }
 
 int monitor_run(const struct monitor_options *opt)
 {
 	static struct process process;	/* reachable for leak checkers */
-	struct process *p = &process;
-	static uint64_t refused;	/* told, not shown: the monitor has no statistics */
-	char ready = CHANNEL_READY;
-	int err;
 
-	log_set_name("monitor");
-	err = privilege_drop(&opt->identity);
-	if (err) {
-		log_error("cannot give up rights: %s", strerror(-err));
-		return 1;
-	}
-	err = start(p, opt);
-	if (err) {
-		log_error("cannot start: %s", strerror(-err));
-		return 1;
-	}
-	err = sandbox_enter(opt->sandbox, SANDBOX_MONITOR, &refused);
-	if (err < 0) {
-		log_error("cannot enter its sandbox: %s", strerror(-err));
-		return 1;
-	}
-	fd_pass_send(opt->channel_fd, &ready, sizeof(ready), -1);
-	err = loop_run(&p->loop);
-	if (err)
-		log_error("event loop: %s", strerror(-err));
-	monitor_free(p->monitor);
-	loop_remove(&p->loop, &p->signal_io);
-	loop_remove(&p->loop, &p->channel_io);
-	loop_fini(&p->loop);
-	return err ? 1 : 0;
+	process = (struct process){
+		.opt = opt,
+		.helper = {
+			.name = "monitor",
+			.role = SANDBOX_MONITOR,
+			.channel_fd = opt->channel_fd,
+			.identity = opt->identity,
+			.sandbox = opt->sandbox,
+			.start = start,
+			.stop = stop,
+		},
+	};
+	return helper_run(&process.helper);
 }

@@ -4,9 +4,7 @@
  * what it finds into the shared table that all workers read.  One process for all of it, so that a name server or an
  * application sees one asker and not one for each core.
  *
- * Forked by the master and supervised as workers are, unprivileged, pinned nowhere.  It touches no connection of a
- * client; without it all goes on as it is, only nothing new is learned.  It leaves at SIGTERM and SIGQUIT at once, and
- * when the master is gone.
+ * A helper (helper.h): without it all goes on as it is, only nothing new is learned.
  */
 #ifndef SLUICE_PROC_MONITOR_H
 #define SLUICE_PROC_MONITOR_H

@@ -81,6 +81,7 @@ static void give_up(struct reload *r, const char *error)
 	supervisor_stop(&g->workers, SIGQUIT);
 	supervisor_stop(&g->monitor, SIGTERM);
 	supervisor_stop(&g->storers, SIGTERM);
+	supervisor_stop(&g->sharer, SIGTERM);
 	fail(r, error, NULL);
 }
 
@@ -174,6 +175,7 @@ static void fork_all(struct reload *r, struct generation *g)
 	loop_timer_start(&r->master->loop, &r->timer, READY_LIMIT_MS);
 	master_start_monitor(g);
 	master_start_storers(g);
+	master_start_sharer(g);
 	err = master_start_workers(g);
 	if (!err)
 		return;

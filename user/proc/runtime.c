@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/mime.h"
+#include "app/module.h"
 #include "app/redis_route.h"
 #include "app/respond.h"
 #include "app/static.h"
@@ -94,6 +95,10 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->ops = &store_ops;
 		ret->on_free = store_route_free;
 		return runtime_build_store(rt, route, &ret->conf);
+	case ROUTE_MODULE:
+		ret->ops = &module_ops;
+		ret->on_free = module_route_free;
+		return runtime_build_module(rt, route, &ret->conf);
 	}
 	return -EINVAL;
 }
@@ -182,6 +187,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 		err = runtime_open_limits(rt);
 	if (!err)
 		err = runtime_open_stores(rt);
+	if (!err)
+		err = runtime_open_modules(rt);
 	for (unsigned i = 0; i < config->site_count && !err; i++)
 		err = add_site(rt, &config->sites[i]);
 	if (err)
@@ -205,6 +212,7 @@ void runtime_free(struct runtime *rt)
 	runtime_close_websockets(rt);
 	runtime_close_redis(rt);
 	runtime_close_stores(rt);
+	runtime_close_modules(rt);
 	runtime_close_limits(rt);
 	file_cache_free(rt->cache);
 	if (--runtime_count == 0)
@@ -220,6 +228,8 @@ int runtime_start(struct runtime *rt, const struct runtime_options *opt)
 	runtime_start_proxy(rt, opt);
 	runtime_start_redis(rt, opt);
 	err = runtime_start_stores(rt, opt);
+	if (!err)
+		err = runtime_start_modules(rt, opt);
 	return err ? err : runtime_start_websockets(rt, opt);
 }
 
@@ -228,13 +238,16 @@ void runtime_stop(struct runtime *rt)
 	runtime_stop_proxy(rt);
 	runtime_stop_redis(rt);
 	runtime_stop_stores(rt);
+	runtime_stop_modules(rt);
 	runtime_stop_websockets(rt);
 }
 
 /* Of a route with a limit of its own. */
 static uint64_t body_of(const struct config_route *route)
 {
-	if ((route->kind == ROUTE_PROXY || route->kind == ROUTE_REDIS) && route->proxy.body != UINT64_MAX)
+	bool has_body = route->kind == ROUTE_PROXY || route->kind == ROUTE_REDIS || route->kind == ROUTE_MODULE;
+
+	if (has_body && route->proxy.body != UINT64_MAX)
 		return route->proxy.body;
 	return route->kind == ROUTE_WEBSOCKET ? route->websocket.message : 0;
 }

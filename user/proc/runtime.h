@@ -24,6 +24,8 @@ struct redis_service;
 struct stats_redis;
 struct store;
 struct store_stats;
+struct module;
+struct module_stats;
 
 struct runtime {
 	const struct config *config;	/* not owned */
@@ -42,6 +44,7 @@ struct runtime {
 	unsigned redis_count;
 	struct store **stores;		/* likewise */
 	unsigned store_count;
+	struct module **modules;	/* likewise */
 	struct cidr_set trusted, exempt;
 	struct limit_rate *rates;	/* [0] that of all routes without one of their own */
 	unsigned rate_count;
@@ -61,6 +64,7 @@ struct runtime_options {
 	const struct upstream_table *table;
 	struct bus *bus;		/* NULL: no channel is configured */
 	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
+	struct module_stats *module_stats;	/* of this worker, for each module; NULL: there is none */
 	unsigned worker;		/* slot */
 	unsigned file_limit;
 };
@@ -71,7 +75,7 @@ int runtime_start(struct runtime *rt, const struct runtime_options *opt);
 void runtime_link_store(struct runtime *rt, unsigned store, int fd);
 /* runtime_redis.c: what a worker's part in that server is made of, the texts borrowed. */
 struct redis_server_options runtime_redis_options(const struct config_redis *conf);
-/* Idle connections to servers are closed, streams of messages end, others when their requests have ended. */
+/* Idle connections to servers are closed, streams of messages end, modules are told, others when their requests have ended. */
 void runtime_drain(struct runtime *rt);
 /* The server stops: WebSockets are told to leave, spread evenly over that time. */
 void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms);
@@ -86,8 +90,8 @@ void runtime_fill_limits(struct runtime *rt, struct server_limits *ret_limits);
 /* Whether requests or connections are to be counted in shared memory. */
 bool runtime_wants_rates(const struct runtime *rt);
 bool runtime_wants_counts(const struct runtime *rt);
-/* The longest window of a rate, in units of the table. */
-uint64_t runtime_window_max(const struct runtime *rt);
+/* The most that any client can owe, in units of the table. */
+uint64_t runtime_debt_max(const struct runtime *rt);
 void runtime_free(struct runtime *rt);
 
 #endif

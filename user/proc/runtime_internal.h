@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the files runtime*.c. */
+/* What runtime.c and the other files of that name share, one for each kind of route. */
 #ifndef SLUICE_PROC_RUNTIME_INTERNAL_H
 #define SLUICE_PROC_RUNTIME_INTERNAL_H
 
@@ -42,6 +42,14 @@ int runtime_start_stores(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_stores(struct runtime *rt);
 void runtime_close_stores(struct runtime *rt);
 int runtime_build_store(const struct runtime *rt, const struct config_route *route, void **ret_conf);
+
+/* runtime_module.c; stopping comes before closing.  0 or -errno, logged. */
+int runtime_open_modules(struct runtime *rt);
+int runtime_start_modules(struct runtime *rt, const struct runtime_options *opt);
+void runtime_drain_modules(struct runtime *rt);
+void runtime_stop_modules(struct runtime *rt);
+void runtime_close_modules(struct runtime *rt);
+int runtime_build_module(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 
 /* runtime_limits.c: before the routes; 0 or -errno. */
 int runtime_open_limits(struct runtime *rt);

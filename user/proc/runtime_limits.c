@@ -8,12 +8,20 @@
 #include "base/err.h"
 #include "proc/runtime_internal.h"
 
-static struct limit_rate rate_from(uint64_t per_hour, unsigned burst, uint32_t zone)
-{
-	/* Rounded up, so that never more is admitted than was asked for. */
-	uint64_t interval = per_hour ? (LIMIT_HOUR + per_hour - 1) / per_hour : 0;
+/* What a client may owe because of so many hosts at once, and by a second of each that they had not heard of. */
+#define SHARE_HOSTS	64u
+#define SHARE_REST	(SHARE_HOSTS * (LIMIT_HOUR / 3600))
 
-	return (struct limit_rate){ .zone = zone, .interval = interval, .window = interval * burst };
+static void add_rate(struct runtime *rt, uint64_t per_hour, unsigned burst, uint32_t zone)
+{
+	struct limit_rate *r = &rt->rates[rt->rate_count];
+
+	/* Rounded up, so that never more is admitted than was asked for. */
+	*r = (struct limit_rate){ .zone = zone, .interval = per_hour ? (LIMIT_HOUR + per_hour - 1) / per_hour : 0 };
+	r->number = rt->rate_count++;
+	r->window = r->interval * burst;
+	if (rt->config->limits.redis)
+		r->beyond = MIN(SHARE_HOSTS * r->window + SHARE_REST, LIMIT_WINDOW_MAX - r->window);
 }
 
 int runtime_open_limits(struct runtime *rt)
@@ -32,8 +40,7 @@ int runtime_open_limits(struct runtime *rt)
 	rt->rates = calloc(routes + 1, sizeof(*rt->rates));
 	if (!rt->rates)
 		return -ENOMEM;
-	rt->rates[0] = rate_from(l->rate, l->burst, 0);
-	rt->rate_count = 1;
+	add_rate(rt, l->rate, l->burst, 0);
 	return 0;
 }
 
@@ -58,15 +65,13 @@ const struct limit_rate *runtime_rate_of(struct runtime *rt, const struct config
 	const struct config_limits *l = &rt->config->limits;
 	uint64_t per_hour = route->rate == UINT64_MAX ? l->rate : route->rate;
 	unsigned burst = route->burst ? route->burst : l->burst;
-	struct limit_rate *rate = &rt->rates[0];
 
 	if (per_hour == 0)
 		return NULL;
-	if (route->rate != UINT64_MAX || route->burst) {
-		rate = &rt->rates[rt->rate_count++];
-		*rate = rate_from(per_hour, burst, zone_of(site, route));
-	}
-	return rate;
+	if (route->rate == UINT64_MAX && !route->burst)
+		return &rt->rates[0];
+	add_rate(rt, per_hour, burst, zone_of(site, route));
+	return &rt->rates[rt->rate_count - 1];
 }
 
 bool runtime_wants_rates(const struct runtime *rt)
@@ -79,12 +84,12 @@ bool runtime_wants_counts(const struct runtime *rt)
 	return rt->config->limits.client_connections || rt->config->limits.total_connections;
 }
 
-uint64_t runtime_window_max(const struct runtime *rt)
+uint64_t runtime_debt_max(const struct runtime *rt)
 {
 	uint64_t max = 0;
 
 	for (unsigned i = 0; i < rt->rate_count; i++)
-		max = MAX(max, rt->rates[i].window);
+		max = MAX(max, rt->rates[i].window + rt->rates[i].beyond);
 	return max;
 }
 

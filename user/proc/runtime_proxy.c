@@ -180,6 +180,7 @@ void runtime_drain(struct runtime *rt)
 	for (unsigned i = 0; i < rt->upstream_count; i++)
 		upstream_drain(rt->upstreams[i]);
 	runtime_drain_redis(rt);
+	runtime_drain_modules(rt);
 }
 
 void runtime_stop_proxy(struct runtime *rt)

@@ -73,7 +73,7 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
-/* By routes and stores; channels between hosts have connections of their own. */
+/* By routes and stores; channels between hosts, and what shares limits between them, have connections of their own. */
 static bool is_used(const struct config *c, const char *name)
 {
 	for (unsigned i = 0; i < c->store_count; i++)

@@ -33,7 +33,7 @@ static int make_fences(struct sandbox *s, const struct config *c)
 
 int sandbox_open(struct sandbox *s, const struct config *c)
 {
-	*s = (struct sandbox){ .mode = c->sandbox, .has_udp = c->udp_listen_count > 0, .fences = { -1, -1, -1 } };
+	*s = (struct sandbox){ .mode = c->sandbox, .has_udp = c->udp_listen_count > 0, .fences = { -1, -1, -1, -1 } };
 	if (s->mode == SANDBOX_OFF)
 		return 0;
 	s->has_seccomp = filter_is_possible();

@@ -18,7 +18,7 @@
 
 #include "proc/config.h"
 
-enum sandbox_role { SANDBOX_WORKER, SANDBOX_MONITOR, SANDBOX_STORER, SANDBOX_ROLE_COUNT };
+enum sandbox_role { SANDBOX_WORKER, SANDBOX_MONITOR, SANDBOX_STORER, SANDBOX_SHARER, SANDBOX_ROLE_COUNT };
 
 struct sandbox {
 	enum sandbox_mode mode;

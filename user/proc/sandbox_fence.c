@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/err.h"
 #include "proc/sandbox_impl.h"
+#include "proc/sharer.h"
 
 /* As in linux/landlock.h, which on Debian 12 ends with version 2. */
 #define FS_EXECUTE   (UINT64_C(1) << 0)
@@ -140,6 +141,18 @@ static int allow_route(int ruleset, const struct config_route *route)
 	return err ? err : allow_links(ruleset, route->value, rights);
 }
 
+static int allow_route_files(int ruleset, const struct config_route *route)
+{
+	int err = route->kind == ROUTE_FILES ? allow_route(ruleset, route) : 0;
+
+	for (unsigned i = 0; route->kind == ROUTE_MODULE && i < route->module.read_count && !err; i++) {
+		err = allow_path(ruleset, route->module.read[i], FS_READ_FILE | FS_READ_DIR);
+		if (!err)
+			err = allow_links(ruleset, route->module.read[i], FS_READ_FILE | FS_READ_DIR);
+	}
+	return err;
+}
+
 static int allow_worker_files(int ruleset, const struct config *c)
 {
 	/* What an acceptor without descriptors keeps in reserve. */
@@ -147,8 +160,7 @@ static int allow_worker_files(int ruleset, const struct config *c)
 
 	for (unsigned i = 0; i < c->site_count; i++)
 		for (unsigned k = 0; k < c->sites[i].route_count && !err; k++)
-			if (c->sites[i].routes[k].kind == ROUTE_FILES)
-				err = allow_route(ruleset, &c->sites[i].routes[k]);
+			err = allow_route_files(ruleset, &c->sites[i].routes[k]);
 	return err;
 }
 
@@ -169,22 +181,29 @@ static bool has_service_names(const struct config *c)
 	return false;
 }
 
-static int allow_ports(int ruleset, const struct config *c)
+static int allow_port(int ruleset, const struct config_server *s)
 {
-	for (unsigned i = 0; i < config_group_count(c); i++) {
-		for (unsigned k = 0; k < config_group(c, i)->server_count; k++) {
-			const struct config_server *s = &config_group(c, i)->servers[k];
-			struct port_attr attr = { .rights = NET_CONNECT, .port = s->port };
+	struct port_attr attr = { .rights = NET_CONNECT, .port = s->port };
 
-			if (s->kind == SERVER_UNIX)
-				continue;
-			if (s->kind == SERVER_ADDRESS)
-				attr.port = sock_addr_port(&s->addr);
-			if (syscall(SYS_landlock_add_rule, ruleset, RULE_PORT, &attr, 0) < 0)
-				return -errno;
-		}
-	}
-	return 0;
+	if (s->kind == SERVER_UNIX)
+		return 0;
+	if (s->kind == SERVER_ADDRESS)
+		attr.port = sock_addr_port(&s->addr);
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_PORT, &attr, 0) < 0 ? -errno : 0;
+}
+
+static int allow_ports(int ruleset, enum sandbox_role role, const struct config *c)
+{
+	int err = 0;
+
+	if (role == SANDBOX_STORER)
+		return 0;
+	if (role == SANDBOX_SHARER)
+		return sharer_redis(c) ? allow_port(ruleset, &sharer_redis(c)->upstream.servers[0]) : 0;
+	for (unsigned i = 0; i < config_group_count(c); i++)
+		for (unsigned k = 0; k < config_group(c, i)->server_count && !err; k++)
+			err = allow_port(ruleset, &config_group(c, i)->servers[k]);
+	return err;
 }
 
 static int fill(int ruleset, const struct ruleset_attr *attr, enum sandbox_role role,
@@ -192,12 +211,13 @@ static int fill(int ruleset, const struct ruleset_attr *attr, enum sandbox_role 
 {
 	int err = 0;
 
-	/* What writes a store has its files open, and needs no others. */
-	if (role != SANDBOX_STORER)
-		err = role == SANDBOX_WORKER ? allow_worker_files(ruleset, c) : allow_monitor_files(ruleset);
-
-	if (!err && (attr->net & NET_CONNECT) && role != SANDBOX_STORER)
-		err = allow_ports(ruleset, c);
+	/* What writes a store has its files open; it needs no others, and the sharer none. */
+	if (role == SANDBOX_WORKER)
+		err = allow_worker_files(ruleset, c);
+	else if (role == SANDBOX_MONITOR)
+		err = allow_monitor_files(ruleset);
+	if (!err && (attr->net & NET_CONNECT))
+		err = allow_ports(ruleset, role, c);
 	/* They read /proc and their own image to report, and start a program that names the functions. */
 	if (!err && COMPAT_IS_SANITIZED)
 		err = allow_path(ruleset, "/", FS_READ_FILE | FS_READ_DIR | FS_EXECUTE);
@@ -212,7 +232,8 @@ int fence_new(int abi, enum sandbox_role role, const struct config *c)
 	if (abi >= 4) {
 		attr.net = NET_BIND;
 		/* An SRV record names the port when it is asked; name servers may be asked by TCP too. */
-		if (role == SANDBOX_STORER || (role == SANDBOX_WORKER && !has_service_names(c)))
+		if (role == SANDBOX_STORER || role == SANDBOX_SHARER ||
+		    (role == SANDBOX_WORKER && !has_service_names(c)))
 			attr.net |= NET_CONNECT;
 	}
 	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);

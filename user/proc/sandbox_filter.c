@@ -36,7 +36,8 @@
 #define FOR_WORKER  (1u << SANDBOX_WORKER)
 #define FOR_MONITOR (1u << SANDBOX_MONITOR)
 #define FOR_STORER  (1u << SANDBOX_STORER)
-#define FOR_NET	    (FOR_WORKER | FOR_MONITOR)
+#define FOR_SHARER  (1u << SANDBOX_SHARER)
+#define FOR_NET	    (FOR_WORKER | FOR_MONITOR | FOR_SHARER)
 #define FOR_ALL	    (FOR_NET | FOR_STORER)
 #define FOR_UDP	    (1u << SANDBOX_ROLE_COUNT) /* workers, where there is a listen_udp */
 

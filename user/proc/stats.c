@@ -40,6 +40,7 @@ static const struct field counters[] = {
 	COUNTER(moved_out),
 	COUNTER(timeouts),
 	COUNTER(rate_limited),
+	COUNTER(rate_unknown),
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
 	UDP(in), UDP(bytes_in), UDP(echoed), UDP(forwarded), UDP(replies), UDP(out), UDP(bytes_out), UDP(held_back),

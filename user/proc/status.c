@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proc/json_text.h"
+#include "proc/module_report.h"
 #include "proc/stats.h"
 #include "proc/store_report.h"
 #include "proc/upstream_report.h"
@@ -117,15 +118,38 @@ static json_t *limited(const struct stats_block *b)
 	struct filler f = fill_new();
 
 	fill_u64(&f, "rate_limited", b->rate_limited);
+	fill_u64(&f, "rate_unknown", b->rate_unknown);
 	fill_u64(&f, "memory", b->memory_refused);
 	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
 		fill_u64(&f, close_names[reasons[i]], b->closed[reasons[i]]);
 	return fill_end(&f);
 }
 
-/* The tables that all workers share; null where nothing is counted for clients. */
-static json_t *limits(const struct limit_table *t)
+/* What hosts share; null where they do not. */
+static json_t *shared_limits(const struct status_source *src)
 {
+	const struct limit_share_counts *c = &src->limits->header->share;
+	struct filler f;
+
+	if (!src->share || !src->share->header)
+		return json_null();
+	f = fill_new();
+	fill(&f, "redis", json_text(src->share_config->redis));
+	fill_u64(&f, "pid", src->sharer_pid);
+	fill(&f, "known", json_boolean(src->now_ns < __atomic_load_n(&src->share->header->known_until_ns,
+								     __ATOMIC_RELAXED)));
+	fill(&f, "fail_open", json_boolean(!src->share_config->is_closed));
+	fill_u64(&f, "round_trip_us", __atomic_load_n(&src->share->header->round_trip_ns, __ATOMIC_RELAXED) / 1000);
+#define X(name) fill_u64(&f, #name, __atomic_load_n(&c->name, __ATOMIC_RELAXED));
+	LIMIT_SHARE_COUNTS(X)
+#undef X
+	return fill_end(&f);
+}
+
+/* The tables that all workers share; null where nothing is counted for clients. */
+static json_t *limits(const struct status_source *src)
+{
+	const struct limit_table *t = src->limits;
 	struct filler f;
 
 	if (!t || !t->header)
@@ -135,6 +159,7 @@ static json_t *limits(const struct limit_table *t)
 	fill_u64(&f, "connections", __atomic_load_n(&t->header->connections, __ATOMIC_RELAXED));
 	fill_u64(&f, "evicted", __atomic_load_n(&t->header->evicted, __ATOMIC_RELAXED));
 	fill_u64(&f, "untracked", __atomic_load_n(&t->header->untracked, __ATOMIC_RELAXED));
+	fill(&f, "shared", shared_limits(src));
 	return fill_end(&f);
 }
 
@@ -366,10 +391,11 @@ json_t *status_json(const struct status_source *src, const struct status_steerin
 	fill(&f, "control", json_text(src->control));
 	fill_workers(&f, src, st);
 	fill(&f, "steering", steering(st, src->pin));
-	fill(&f, "limits", limits(src->limits));
+	fill(&f, "limits", limits(src));
 	fill(&f, "sandbox", sandbox(src, st->slot_count));
 	fill(&f, "listen", listens(src->listens, src->listen_count));
 	fill(&f, "upstreams", upstream_report_json(src->upstreams, src->upstream_table, src->now_ns));
 	fill(&f, "stores", store_report_json(src->stores, src->store_stats));
+	fill(&f, "modules", module_report_json(src->modules, src->module_sums));
 	return fill_end(&f);
 }

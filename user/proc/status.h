@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
-#include "net/limit_table.h"
+#include "module_shm.h"
+#include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
@@ -55,7 +56,12 @@ struct status_source {
 	const struct upstream_table *upstream_table;
 	const struct config *stores;	/* likewise */
 	struct store_stats *const *store_stats;
+	const struct config *modules;	/* likewise */
+	const struct module_stats *module_sums;
 	const struct limit_table *limits;	/* NULL, or without memory: nothing is counted for clients */
+	const struct limit_share *share;	/* NULL, or without memory: other hosts hear nothing of it */
+	const struct config_limits *share_config;
+	uint32_t sharer_pid;		/* 0: none at the moment */
 	const struct sandbox *sandbox;	/* NULL: not known */
 	bool has_buckets;		/* the histograms themselves, for who works out those of an interval */
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "proc/module_report.h"
 #include "proc/store_report.h"
 #include "proc/upstream_report.h"
 
@@ -267,6 +268,23 @@ static void print_sandbox(const json_t *status, FILE *out)
 	fputc('\n', out);
 }
 
+/* Likewise: hosts that share their limits are no news. */
+static void print_shared_limits(const json_t *status, FILE *out)
+{
+	const json_t *s = json_object_get(json_object_get(status, "limits"), "shared");
+	struct paragraph p;
+
+	if (!json_is_object(s) || json_is_true(json_object_get(s, "known")))
+		return;
+	p = paragraph_start(out, "limits   ");
+	print_words(&p, "redis");
+	print_words(&p, string_of(s, "redis", "?"));
+	print_words(&p, json_is_true(json_object_get(s, "fail_open"))
+				? "IS OF NO USE: this host counts for itself"
+				: "IS OF NO USE: requests with a rate are refused");
+	fputc('\n', out);
+}
+
 static void print_draining(const json_t *status, FILE *out)
 {
 	size_t count = json_array_size(json_object_get(status, "draining"));
@@ -285,6 +303,8 @@ void status_print(const json_t *status, FILE *out)
 	print_listens(status, out);
 	print_udp(status, out);
 	print_sandbox(status, out);
+	print_shared_limits(status, out);
 	upstream_report_print(json_object_get(status, "upstreams"), out);
 	store_report_print(json_object_get(status, "stores"), out);
+	module_report_print(json_object_get(status, "modules"), out);
 }

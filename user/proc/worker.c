@@ -246,6 +246,7 @@ static void fill_server(struct worker *w)
 	runtime_fill_limits(w->opt->runtime, &srv->limits);
 	srv->limits.table = w->opt->limits;
 	srv->limits.row = w->opt->limit_row;
+	srv->limits.post = w->opt->limit_post;
 	srv->on_session_closed = on_session_closed;
 	srv->on_given = on_given;
 	server_init(srv, c->server_name);
@@ -294,6 +295,7 @@ static int start_runtime(struct worker *w)
 		.table = opt->upstreams,
 		.bus = opt->bus,
 		.store_stats = opt->store_stats,
+		.module_stats = opt->module_stats,
 		.worker = opt->slot,
 		.file_limit = opt->file_limit,
 	};

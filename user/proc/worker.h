@@ -65,8 +65,10 @@ struct worker_options {
 	const struct upstream_table *upstreams;
 	struct bus *bus;		/* NULL: no channel is configured */
 	struct store_stats *const *store_stats;	/* of each store; NULL: there is none */
+	struct module_stats *module_stats;	/* this worker's, of each module; NULL: there is none */
 	struct limit_table *limits;	/* of clients; may have no memory */
 	struct limit_row limit_row;
+	struct limit_post limit_post;
 	struct stats_block *stats;	/* of this slot and generation */
 	const struct stats_block *all_stats;	/* of all slots of the generation */
 	unsigned worker_count;
