@@ -110,7 +110,15 @@ struct udp_stats {
 	X(timeouts)	/* no answer to a ping, nothing taken in time */                           \
 	X(slow)		/* subscribers closed because too much waited for them */                  \
 	X(lost)		/* messages of other workers that were overwritten before they were read */\
-	X(told_lost)	/* subscribers closed for that */
+	X(told_lost)	/* subscribers closed for that */                                          \
+	X(remote_channels)	/* gauge: subscribed to at Redis servers */                        \
+	X(remote_in)	/* messages of other hosts, and of other programs there */                 \
+	X(remote_out)	/* published there */                                                      \
+	X(remote_failed)	/* not published there, or nobody knows */                         \
+	X(remote_lost)	/* of other hosts, missing by their serial numbers */                      \
+	X(remote_late)	/* ... that came twice, or behind a later one: dropped */                  \
+	X(remote_refused)	/* ... that were too long, or no message at all */                 \
+	X(remote_gaps)	/* times a subscription there was lost */
 
 struct stats_websocket {
 #define X(name) uint64_t name;

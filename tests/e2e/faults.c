@@ -124,21 +124,25 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 
-/* libconfuse does not bear it, and is given none of it: see user/proc/config_confuse.c. */
-static uintptr_t spared_from, spared_to;
+/* Libraries that do not bear it are given none of it: see user/proc/config_confuse.c; hiredis 0.14 aborts by itself. */
+static const char *const spared_names[] = { "libconfuse", "libhiredis" };
+#define SPARED (sizeof(spared_names) / sizeof(*spared_names))
+static struct { uintptr_t from, to; } spared[SPARED];
 static int is_sparing;
 
 static int find_spared(struct dl_phdr_info *info, size_t size, void *ctx)
 {
 	(void)size;
 	(void)ctx;
-	for (unsigned i = 0; strstr(info->dlpi_name, "libconfuse") && i < info->dlpi_phnum; i++) {
-		uintptr_t from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+	for (unsigned i = 0; i < SPARED * info->dlpi_phnum; i++) {
+		unsigned name = i / info->dlpi_phnum, part = i % info->dlpi_phnum;
+		uintptr_t from = info->dlpi_addr + info->dlpi_phdr[part].p_vaddr;
 
-		if (info->dlpi_phdr[i].p_type != PT_LOAD || !(info->dlpi_phdr[i].p_flags & PF_X))
+		if (!strstr(info->dlpi_name, spared_names[name]) || info->dlpi_phdr[part].p_type != PT_LOAD ||
+		    !(info->dlpi_phdr[part].p_flags & PF_X))
 			continue;
-		spared_from = from;
-		spared_to = from + info->dlpi_phdr[i].p_memsz;
+		spared[name].from = from;
+		spared[name].to = from + info->dlpi_phdr[part].p_memsz;
 	}
 	return 0;
 }
@@ -150,7 +154,11 @@ static void __attribute__((constructor(103))) find_libraries(void)
 
 static int is_spared(void *caller)
 {
-	return is_sparing || ((uintptr_t)caller >= spared_from && (uintptr_t)caller < spared_to);
+	int is_found = is_sparing;
+
+	for (unsigned i = 0; i < SPARED; i++)
+		is_found |= (uintptr_t)caller >= spared[i].from && (uintptr_t)caller < spared[i].to;
+	return is_found;
 }
 
 static int check_memory(void *caller)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 
-from harness import Server, need_tool, value, wait_for
+from harness import PATIENCE, Server, need_tool, value, wait_for
 from peers import free_port
 
 
@@ -60,6 +60,10 @@ class Redis:
         r = subprocess.run([self.cli_program, "-p", str(self.port), *words], stdout=subprocess.PIPE, check=True, env=env)
         return r.stdout.decode(errors="surrogateescape").rstrip("\n")
 
+    def monitor(self, channel):
+        """A subscription, by the protocol itself; read() gives the next message."""
+        return Ear(self.port, channel)
+
     def stop(self):
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGCONT)
@@ -75,6 +79,29 @@ class Redis:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class Ear:
+    def __init__(self, port, channel):
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.file = self.sock.makefile("rb")
+        self.sock.sendall(b"SUBSCRIBE %s\r\n" % channel.encode())
+        assert [self.file.readline() for _ in range(6)][5] == b":1\r\n"
+
+    def read(self):
+        parts = []
+        assert self.file.readline() == b"*3\r\n"
+        for _ in range(3):
+            n = int(self.file.readline()[1:])
+            parts.append(self.file.read(n + 2)[:-2])
+        return parts[2]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.sock.close()
 
 
 def section(redis, **keys):

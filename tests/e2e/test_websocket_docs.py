@@ -56,6 +56,18 @@ def test_five_minutes():
                 assert server.wait(PATIENCE) == 0
 
 
+def test_configurations():
+    texts = re.findall(r"^```sluice\n(.*?)^```", DOC, re.M | re.S)
+    assert len(texts) > 1
+    with tempfile.TemporaryDirectory(prefix="sluice-docs-") as folder:
+        path = os.path.join(folder, "x.conf")
+        for text in texts:
+            with open(path, "w") as f:
+                f.write(text)
+            r = subprocess.run([SLUICE, "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            assert r.returncode == 0, r.stdout
+
+
 def test_words():
     """Reasons and counters: each that there is, and no other."""
     source = text_of("include", "stats_shm.h")

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "app/websocket_internal.h"
+#include "app/websocket_route_internal.h"
 #include "base/err.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -51,20 +52,23 @@ static void on_ready(struct io *io, uint32_t events)
 
 static void init(void)
 {
-	struct websocket_options opt = {
-		.has_deflate = true,
-		.message_max = 300,
-		.frame_max = 200,
-		.queue_max = 1 << 20,
-		.close_ms = 1000,
+	struct websocket_route_options opt = {
+		.endpoint = {
+			.has_deflate = true,
+			.message_max = 300,
+			.frame_max = 200,
+			.queue_max = 1 << 20,
+			.close_ms = 1000,
+		},
 		.publish = WEBSOCKET_PUBLISH_ANY,
 	};
 
 	BUG_ON(loop_init(&loop) || websockets_new(&websockets));
 	websockets_start(websockets, &loop, &stats, NULL);
-	BUG_ON(websocket_route_new(websockets, &opt, &echo));
+	opt.endpoint.owner = websockets;
+	BUG_ON(websocket_route_new(&opt, &echo));
 	opt.channel = "c";
-	BUG_ON(websocket_route_new(websockets, &opt, &channel));
+	BUG_ON(websocket_route_new(&opt, &channel));
 }
 
 static void receive(const struct client *c)

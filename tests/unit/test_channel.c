@@ -366,6 +366,92 @@ static void on_relief(struct channel_waiter *w)
 	container_of(w, struct waiter, waiter)->relieved++;
 }
 
+/* From another host: for who is here, and nobody else. */
+static void channel__delivers_what_others_published(void **state)
+{
+	struct fixture *f = *state;
+	struct reader r;
+
+	assert_int_equal(channel_deliver(f->channel, true, SPAN("nobody")), 0);
+	subscribe(f, &r, 100);
+	assert_int_equal(channel_deliver(f->channel, true, SPAN("a")), 0);
+	assert_int_equal(channel_receive(f->hub, NAME, true, SPAN("b")), 0);
+	assert_int_equal(channel_receive(f->hub, SPAN("other"), true, SPAN("c")), 0);
+	turn(f);
+	assert_string_equal(r.got, "a b ");
+	assert_string_equal(f->published, "");
+	channel_unsubscribe(&r.sub);
+}
+
+static void channel__tells_of_a_loss_in_one_channel(void **state)
+{
+	struct fixture *f = *state;
+	struct channel *other = channel_open(f->hub, SPAN("other"));
+	struct reader here, there;
+
+	subscribe(f, &here, 100);
+	subscribe(f, &there, 100);
+	channel_unsubscribe(&there.sub);
+	channel_subscribe(other, &there.sub, 300, &ops);
+	channel_lost(f->channel);
+	channel_publish(other, channel_message_new(true, "x", 1));
+	turn(f);
+	assert_int_equal(here.dropped, CHANNEL_DROP_LOST);
+	assert_int_equal(there.dropped, -1);
+	assert_string_equal(there.got, "x ");
+	channel_unsubscribe(&there.sub);
+}
+
+/* One without a name has its own subscribers, and goes in the middle of its work: who waited for it goes on. */
+static void channel__may_be_nameless_and_freed(void **state)
+{
+	static char large[300 * 1024];
+	struct waiter w = { .waiter.on_relief = on_relief };
+	struct fixture *f = *state;
+	struct channel *own = channel_new(f->hub), *other = channel_new(f->hub);
+	struct reader r;
+
+	memset(&r, 0, sizeof(r));
+	r.room = 1;
+	list_init(&w.waiter.node);
+	channel_subscribe(own, &r.sub, UINT32_MAX, &ops);
+	assert_ptr_equal(channel_hub_of(own), f->hub);
+	channel_deliver(other, true, SPAN("x"));
+	channel_deliver(own, true, SPAN("y"));
+	turn(f);
+	assert_string_equal(r.got, "y ");
+	channel_deliver(own, true, span_of(large, sizeof(large)));
+	assert_true(channel_hub_is_busy(f->hub));
+	channel_hub_wait(f->hub, &w.waiter);
+	channel_unsubscribe(&r.sub);
+	channel_free(own);
+	assert_int_equal(w.relieved, 1);
+	assert_false(channel_hub_is_busy(f->hub));
+	channel_free(other);
+	turn(f);
+}
+
+/* A hold is for publishers: what comes from elsewhere is not kept waiting by it. */
+static void channel__holds_publishers(void **state)
+{
+	struct waiter w = { .waiter.on_relief = on_relief };
+	struct fixture *f = *state;
+
+	list_init(&w.waiter.node);
+	assert_true(channel_hub_takes(f->hub));
+	channel_hub_hold(f->hub);
+	channel_hub_hold(f->hub);
+	assert_false(channel_hub_takes(f->hub));
+	assert_false(channel_hub_is_busy(f->hub));
+	channel_hub_wait(f->hub, &w.waiter);
+	channel_hub_release(f->hub);
+	assert_false(channel_hub_takes(f->hub));
+	assert_int_equal(w.relieved, 0);
+	channel_hub_release(f->hub);
+	assert_true(channel_hub_takes(f->hub));
+	assert_int_equal(w.relieved, 1);
+}
+
 /* More subscribers than are served in one turn. */
 static void channel__is_busy_until_all_are_served(void **state)
 {
@@ -421,6 +507,10 @@ int main(void)
 		TEST(channel__tells_everybody_of_a_loss),
 		TEST(channel__bears_with_who_leaves_within_a_message),
 		TEST(channel__gives_nobody_what_did_not_go_out),
+		TEST(channel__delivers_what_others_published),
+		TEST(channel__tells_of_a_loss_in_one_channel),
+		TEST(channel__may_be_nameless_and_freed),
+		TEST(channel__holds_publishers),
 		TEST(channel__is_busy_until_all_are_served),
 	};
 

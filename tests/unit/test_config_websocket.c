@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Routes with `websocket`: defaults, every key, the round trip, and what faulty ones are told. */
+/* Routes with `websocket`, and `channel`: defaults, every key, the round trip, and what faulty ones are told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,12 +110,68 @@ static void config_websocket__tells_what_is_wrong(void **state)
 	CHECK(cases);
 }
 
+#define CHANNELS "redis r {}\nredis s { reply = 64k }\nsite a { route / { websocket = 'channel:news' } }\n"
+
+static void check_channels(const struct config *c)
+{
+	assert_int_equal(c->channel_count, 2);
+	assert_string_equal(c->channels[0].name, "news");
+	assert_string_equal(c->channels[0].redis, "r");
+	assert_string_equal(c->channels[0].topic, "sluice:news");
+	assert_int_equal(c->channels[0].gap, CHANNEL_GAP_KEEP);
+	assert_string_equal(c->channels[1].topic, "app");
+	assert_int_equal(c->channels[1].gap, CHANNEL_GAP_CLOSE);
+}
+
+static void config_channel__is_parsed_and_dumped(void **state)
+{
+	struct config *c = parse("listen :0 {}\n" CHANNELS "channel news { redis = r }\n"
+				 "channel sport { redis = r topic = app on_gap = close }\n"
+				 "site b { route / { websocket = 'channel:sport' } }");
+	struct config *again;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	check_channels(c);
+	config_dump(c, out);
+	fclose(out);
+	again = parse(text);
+	check_channels(again);
+	config_free(again);
+	config_free(c);
+	free(text);
+}
+
+static void config_channel__tells_what_is_wrong(void **state)
+{
+	static const struct error_case cases[] = {
+		{CHANNELS "channel news { }", .want = {"4: channel 'news' has no redis"}},
+		{CHANNELS "channel 'a b' { redis = r }",
+		 .want = {"4: channel: 'a b' is no name", "4: no route leads to 'a b': expected one such as websocket"}},
+		{CHANNELS "channel news { redis = t }", .want = {"4: redis: there is no redis 't'"}},
+		{CHANNELS "channel news { redis = s }", .want = {"4: does not fit the `reply` of 's' (65536 bytes)"}},
+		{CHANNELS "channel new { redis = r }", .want = {"4: no route leads to 'new'; did you mean 'news'?"}},
+		{CHANNELS "channel news { redis = r }\nchannel news { redis = r }",
+		 .want = {"5: the name 'news' is taken by the channel on line 4"}},
+		{CHANNELS "site b { route / { websocket = 'channel:a' } }\nchannel news { redis = r }\n"
+		 "channel a { redis = r topic = 'sluice:news' }",
+		 .want = {"6: channel 'a' has the topic of 'news' on line 5"}},
+		{CHANNELS "channel news { redis = r topic = '' }", .want = {"4: topic: '' has to be 1 to 255 bytes"}},
+		{CHANNELS "channel news { redis = r on_gap = tell }", .want = {"4: on_gap: 'tell' is unknown"}},
+	};
+
+	CHECK(cases);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_websocket__has_defaults),
 		cmocka_unit_test(config_websocket__takes_every_key_and_dumps_it),
 		cmocka_unit_test(config_websocket__tells_what_is_wrong),
+		cmocka_unit_test(config_channel__is_parsed_and_dumped),
+		cmocka_unit_test(config_channel__tells_what_is_wrong),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -99,6 +100,13 @@ static void connect_it(void)
 	server = accept(listener, NULL, NULL);
 	assert_true(server >= 0);
 	turn_until(&up_count, 1);
+}
+
+static void connect_again(void)
+{
+	close(server);
+	up_count = 0;
+	connect_it();
 }
 
 static void say(const char *text, size_t len)
@@ -233,6 +241,44 @@ static void redis_link__bears_with_odd_messages(void **state)
 	BEAR("SUBSCRIBE a", true, "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n$1\r\nx\r\n", "nobody asked for");
 }
 
+/* What the server says meanwhile waits at the kernel; that a connection is made anew is the end of it. */
+static void redis_link__can_be_paused(void **state)
+{
+	redis_link_pause(&conn, true);
+	connect_it();
+	ask("GET");
+	redis_link_pause(&conn, true);
+	say("$1\r\na\r\n", 7);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(loop_turn(&loop, TURN_MS), 0);
+	assert_int_equal(reply_count, 0);
+	redis_link_pause(&conn, false);
+	turn_until(&reply_count, 1);
+	assert_string_equal(last, "a");
+	redis_link_pause(&conn, true);
+	redis_link_close(&conn, "enough");
+	connect_again();
+	ask("GET");
+	say("$1\r\nb\r\n", 7);
+	turn_until(&reply_count, 2);
+}
+
+/* Before the loop has had its turn. */
+static void redis_link__can_be_flushed(void **state)
+{
+	struct pollfd there;
+	char got[64];
+
+	redis_link_flush(&conn);
+	connect_it();
+	assert_int_equal(redis_link_send_words(&conn, 1, &SPAN("PING"), on_reply, NULL), 0);
+	assert_int_equal(recv(server, got, sizeof(got), MSG_DONTWAIT), -1);
+	redis_link_flush(&conn);
+	there = (struct pollfd){ .fd = server, .events = POLLIN };
+	assert_int_equal(poll(&there, 1, 5000), 1);
+	assert_int_equal(recv(server, got, sizeof(got), MSG_DONTWAIT), 14);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +289,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(redis_link__bears_with_a_server_gone_mad, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(redis_link__bounds_replies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(redis_link__bears_with_odd_messages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(redis_link__can_be_paused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(redis_link__can_be_flushed, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,12 +108,36 @@ static void redis_render__errors_have_their_status(void **state)
 	}
 }
 
+static void check_message(const struct redis_message *m, size_t prefix_len, const char *json)
+{
+	struct redis_text text = { 0 };
+
+	redis_render_message(&text, m, prefix_len);
+	assert_false(text.has_failed);
+	assert_true(span_eq(span_of(text.ptr, text.len), span_str(json)));
+	free(text.ptr);
+}
+
+static void redis_render__messages_of_channels(void **state)
+{
+	struct redis_message m = { .channel = SPAN("app:a\"b"), .payload = SPAN("x\n") };
+
+	check_message(&m, 0, "{\"SUBSCRIBE\":[\"message\",\"app:a\\\"b\",\"x\\n\"]}");
+	check_message(&m, 4, "{\"SUBSCRIBE\":[\"message\",\"a\\\"b\",\"x\\n\"]}");
+	/* No more than there is, whatever a server says. */
+	check_message(&m, 99, "{\"SUBSCRIBE\":[\"message\",\"\",\"x\\n\"]}");
+	m.pattern = SPAN("app:*");
+	m.payload = SPAN("\xff");
+	check_message(&m, 4, "{\"PSUBSCRIBE\":[\"pmessage\",\"*\",\"a\\\"b\",{\"base64\":\"/w==\"}]}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(redis_render__json),
 		cmocka_unit_test(redis_render__other_forms),
 		cmocka_unit_test(redis_render__errors_have_their_status),
+		cmocka_unit_test(redis_render__messages_of_channels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "app/websocket_internal.h"
+#include "app/websocket_route_internal.h"
 #include "base/err.h"
 #include "base/utf8.h"
 
@@ -67,7 +68,7 @@ static void websocket__knows_who_wants_a_stream(void **state)
 static void websocket__welcomes_origins(void **state)
 {
 	static const char *const listed[] = { "https://a.example", "null" };
-	struct websocket_route route = { .origins = listed, .origin_count = ARRAY_LEN(listed) };
+	struct websocket_endpoint endpoint = { .origins = listed, .origin_count = ARRAY_LEN(listed) };
 	static const struct {
 		const char *origin;
 		bool is_welcome;
@@ -90,7 +91,7 @@ static void websocket__welcomes_origins(void **state)
 		req.field_count = 0;
 		if (cases[i].origin)
 			add_field("origin", cases[i].origin);
-		assert_int_equal(websocket_origin_allowed(&route, &req), cases[i].is_welcome);
+		assert_int_equal(websocket_origin_allowed(&endpoint, &req), cases[i].is_welcome);
 	}
 }
 

@@ -20,6 +20,7 @@ struct channel_hub {
 	struct list channels;
 	struct list waiters;
 	unsigned busy_count;		/* channels */
+	unsigned hold_count;
 	unsigned subscriber_count;
 };
 
@@ -244,18 +245,24 @@ static struct channel *find(const struct channel_hub *hub, struct span name)
 	return NULL;
 }
 
-int channel_receive(struct channel_hub *hub, struct span name, bool is_text, struct span data)
+int channel_deliver(struct channel *ch, bool is_text, struct span data)
 {
-	struct channel *ch = find(hub, name);
 	struct channel_message *m;
 
-	if (!ch || !has_subscribers(ch))
+	if (!has_subscribers(ch))
 		return 0;
 	m = channel_message_new(is_text, data.ptr, data.len);
 	if (!m)
 		return -ENOMEM;
 	append(ch, m);
 	return 0;
+}
+
+int channel_receive(struct channel_hub *hub, struct span name, bool is_text, struct span data)
+{
+	struct channel *ch = find(hub, name);
+
+	return ch ? channel_deliver(ch, is_text, data) : 0;
 }
 
 /* Subscribers ------------------------------------------------------------------------------------------------- */
@@ -305,20 +312,21 @@ static void drop_all(struct list *subscribers, struct list *dropping)
 	list_splice_back(dropping, subscribers);
 }
 
+void channel_lost(struct channel *ch)
+{
+	for (struct channel_message *m = ch->first; m; m = m->next) {
+		drop_all(&m->ready, &ch->dropping);
+		drop_all(&m->blocked, &ch->dropping);
+	}
+	trim(ch);
+	if (!list_is_empty(&ch->dropping))
+		loop_again(ch->hub->loop, &ch->job);
+}
+
 void channel_hub_lost(struct channel_hub *hub)
 {
 	list_for_each(node, &hub->channels)
-	{
-		struct channel *ch = container_of(node, struct channel, node);
-
-		for (struct channel_message *m = ch->first; m; m = m->next) {
-			drop_all(&m->ready, &ch->dropping);
-			drop_all(&m->blocked, &ch->dropping);
-		}
-		trim(ch);
-		if (!list_is_empty(&ch->dropping))
-			loop_again(hub->loop, &ch->job);
-	}
+		channel_lost(container_of(node, struct channel, node));
 }
 
 /* Hub --------------------------------------------------------------------------------------------------------- */
@@ -341,14 +349,8 @@ void channel_hub_free(struct channel_hub *hub)
 	if (!hub)
 		return;
 	BUG_ON(hub->subscriber_count > 0);
-	while ((node = list_pop_front(&hub->channels))) {
-		struct channel *ch = container_of(node, struct channel, node);
-
-		job_cancel(&ch->job);
-		trim(ch);
-		hold_put(&ch->last->hold);
-		free(ch);
-	}
+	while ((node = list_pop_front(&hub->channels)))
+		channel_free(container_of(node, struct channel, node));
 	free(hub);
 }
 
@@ -364,19 +366,33 @@ bool channel_hub_is_busy(const struct channel_hub *hub)
 	return hub->busy_count > 0;
 }
 
+void channel_hub_hold(struct channel_hub *hub)
+{
+	hub->hold_count++;
+}
+
+void channel_hub_release(struct channel_hub *hub)
+{
+	BUG_ON(hub->hold_count == 0);
+	if (--hub->hold_count == 0)
+		relieve(hub);
+}
+
+bool channel_hub_takes(const struct channel_hub *hub)
+{
+	return hub->busy_count == 0 && hub->hold_count == 0;
+}
+
 void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w)
 {
 	list_remove(&w->node);
 	list_push_back(&hub->waiters, &w->node);
 }
 
-struct channel *channel_open(struct channel_hub *hub, struct span name)
+static struct channel *make(struct channel_hub *hub, struct span name)
 {
-	struct channel *ch = find(hub, name);
+	struct channel *ch = calloc(1, sizeof(*ch) + name.len);
 
-	if (ch)
-		return ch;
-	ch = calloc(1, sizeof(*ch) + name.len);
 	if (!ch)
 		return NULL;
 	ch->first = ch->last = channel_message_new(false, NULL, 0);
@@ -393,6 +409,34 @@ struct channel *channel_open(struct channel_hub *hub, struct span name)
 	memcpy(ch->name, name.ptr, name.len);
 	list_push_back(&hub->channels, &ch->node);
 	return ch;
+}
+
+struct channel *channel_open(struct channel_hub *hub, struct span name)
+{
+	struct channel *ch = find(hub, name);
+
+	return ch ? ch : make(hub, name);
+}
+
+struct channel *channel_new(struct channel_hub *hub)
+{
+	return make(hub, SPAN(""));
+}
+
+void channel_free(struct channel *ch)
+{
+	job_cancel(&ch->job);
+	catch_up(ch);
+	trim(ch);
+	BUG_ON(has_subscribers(ch));
+	list_remove(&ch->node);
+	hold_put(&ch->last->hold);
+	free(ch);
+}
+
+struct channel_hub *channel_hub_of(const struct channel *ch)
+{
+	return ch->hub;
 }
 
 struct span channel_name(const struct channel *ch)

@@ -17,7 +17,7 @@
  * it is busy: publishers are to wait (channel_wait), which bounds the chain whatever they do.
  *
  * What is published here goes to other workers (and hosts) through the link, what comes from there through
- * channel_receive().
+ * channel_receive() or channel_deliver().
  */
 #ifndef SLUICE_APP_CHANNEL_H
 #define SLUICE_APP_CHANNEL_H
@@ -107,16 +107,28 @@ struct channel_hub *channel_hub_new(void);
 void channel_hub_free(struct channel_hub *hub);
 /* In the worker.  `link`: copied; NULL: there is nobody else. */
 void channel_hub_start(struct channel_hub *hub, struct loop *loop, const struct channel_link *link);
-/* Drops every subscriber, in slices: messages for them were lost. */
+/* channel_lost() of all channels. */
 void channel_hub_lost(struct channel_hub *hub);
 /* True while a channel has not caught up. */
 bool channel_hub_is_busy(const struct channel_hub *hub);
-/* Once, when no channel is busy any more; list_remove(&w->node) cancels it. */
+/*
+ * Publishers are to wait, as if a channel had not caught up, until it is released as often; what comes from elsewhere is
+ * taken all the same.
+ */
+void channel_hub_hold(struct channel_hub *hub);
+void channel_hub_release(struct channel_hub *hub);
+/* May publishers go on?  Else they wait. */
+bool channel_hub_takes(const struct channel_hub *hub);
+/* Once, when it is worth to look again; list_remove(&w->node) cancels it. */
 void channel_hub_wait(struct channel_hub *hub, struct channel_waiter *w);
 
 /* The channel of that name, made when it is new; it belongs to the hub.  NULL without memory. */
 struct channel *channel_open(struct channel_hub *hub, struct span name);
+/* One without a name, which only its maker knows and frees: nobody may be subscribed then.  NULL without memory. */
+struct channel *channel_new(struct channel_hub *hub);
+void channel_free(struct channel *ch);
 struct span channel_name(const struct channel *ch);
+struct channel_hub *channel_hub_of(const struct channel *ch);
 
 /* One reference, the caller's.  `data` is copied; NULL leaves the bytes to be filled in.  NULL without memory. */
 struct channel_message *channel_message_new(bool is_text, const void *data, size_t len);
@@ -129,8 +141,12 @@ struct channel_form *channel_form_new(size_t cap);
  * not reached, and nobody here has it either, so that it can be told to the publisher.
  */
 int channel_publish(struct channel *ch, struct channel_message *m);
-/* What somebody else published: for the subscribers here only.  Unknown names are ignored.  0 or -ENOMEM. */
+/* What somebody else published: for the subscribers here only.  `data` is copied.  0 or -ENOMEM. */
+int channel_deliver(struct channel *ch, bool is_text, struct span data);
+/* Likewise, of the channel with that name; unknown ones are ignored. */
 int channel_receive(struct channel_hub *hub, struct span name, bool is_text, struct span data);
+/* Drops every subscriber of the channel, in slices: messages for them were lost. */
+void channel_lost(struct channel *ch);
 
 /* From the next message on. */
 void channel_subscribe(struct channel *ch, struct channel_subscriber *s, uint32_t limit,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -32,6 +33,8 @@ struct redis_hub {
 	struct redis_conn conn;
 	struct stats_redis *stats;	/* NULL: not started */
 	unsigned channel_count;
+	unsigned pause_count;
+	bool was_told_refused;
 	bool is_walking;		/* over the buckets: channels stay */
 	struct list buckets[BUCKETS];
 };
@@ -97,6 +100,9 @@ static void tell(struct redis_channel *c, void (*say)(struct redis_subscriber *s
 {
 	struct list todo, *node;
 
+	/* Its end has been asked for: asking twice would be answered once, since hiredis has forgotten it by then. */
+	if (list_is_empty(&c->listeners))
+		return;
 	list_init(&todo);
 	list_splice_back(&todo, &c->listeners);
 	c->is_telling = true;
@@ -157,6 +163,12 @@ static void lose(struct redis_channel *c)
 	free_if_idle(c);
 }
 
+static void note_taken(struct redis_hub *h)
+{
+	redis_conn_prove(&h->conn);
+	h->was_told_refused = false;
+}
+
 /* The link has seen to it that a message has three elements and begins with two strings. */
 static void on_push(struct redisAsyncContext *context, void *reply, void *ctx)
 {
@@ -175,6 +187,7 @@ static void on_push(struct redisAsyncContext *context, void *reply, void *ctx)
 	if (strcmp(kind, "message") == 0) {
 		take_message(c, r);
 	} else if (strcmp(kind, "subscribe") == 0) {
+		note_taken(c->hub);
 		if (c->ends_due == 0 && !c->is_live)
 			set_live(c, true);
 	} else if (strcmp(kind, "unsubscribe") == 0 && c->ends_due) {
@@ -206,9 +219,19 @@ static void on_ready(struct redis_conn *conn)
 {
 	struct redis_hub *h = container_of(conn, struct redis_hub, conn);
 
+	redis_link_pause(&conn->link, h->pause_count > 0);
 	for (unsigned i = 0; i < BUCKETS; i++)
 		list_for_each(node, &h->buckets[i])
 			open_channel(container_of(node, struct redis_channel, node));
+}
+
+/* An error in answer to SUBSCRIBE ends the connection.  That there is no server is told by redis_server.c. */
+static void tell_refused(struct redis_hub *h, const char *why)
+{
+	if (h->conn.failures > 0 && h->channel_count > 0 && !h->was_told_refused) {
+		log_warn("redis %s: cannot subscribe: %s", redis_server_access(h->server)->name, why);
+		h->was_told_refused = true;
+	}
 }
 
 /* Those that were subscribed to have been told by on_push; the others wait. */
@@ -216,6 +239,8 @@ static void on_gone(struct redis_conn *conn, bool was_ready, const char *why)
 {
 	struct redis_hub *h = container_of(conn, struct redis_hub, conn);
 
+	if (was_ready)
+		tell_refused(h, why);
 	h->is_walking = true;
 	for (unsigned i = 0; !was_ready && i < BUCKETS; i++)
 		list_for_each(node, &h->buckets[i])
@@ -259,6 +284,24 @@ void redis_unsubscribe(struct redis_subscriber *s)
 	list_remove(&s->node);
 	if (list_is_empty(&c->listeners) && !c->is_telling)
 		close_channel(c);
+}
+
+struct span redis_subscriber_name(const struct redis_subscriber *s)
+{
+	return s->channel->name;
+}
+
+void redis_hub_pause(struct redis_hub *h)
+{
+	if (++h->pause_count == 1 && h->conn.state == REDIS_CONN_READY)
+		redis_link_pause(&h->conn.link, true);
+}
+
+void redis_hub_resume(struct redis_hub *h)
+{
+	BUG_ON(h->pause_count == 0);
+	if (--h->pause_count == 0)
+		redis_link_pause(&h->conn.link, false);
 }
 
 int redis_hub_new(struct redis_server *server, struct redis_hub **ret_hub)

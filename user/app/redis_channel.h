@@ -50,7 +50,12 @@ void redis_hub_stop(struct redis_hub *h);
 
 /* *ret_is_live: it is subscribed to already, on_live does not come.  Callbacks never before it returns.  0 or -ENOMEM. */
 int redis_subscribe(struct redis_hub *h, struct redis_subscriber *s, struct span name, bool is_pattern, bool *ret_is_live);
+/* Nothing more is read for anybody here, until resumed as often: for who has not caught up with what came. */
+void redis_hub_pause(struct redis_hub *h);
+void redis_hub_resume(struct redis_hub *h);
 /* Harmless when it does not listen. */
 void redis_unsubscribe(struct redis_subscriber *s);
+/* Of one that listens: to what. */
+struct span redis_subscriber_name(const struct redis_subscriber *s);
 
 #endif

@@ -33,7 +33,8 @@ static void on_down(struct redis_link *l, const char *why)
 		c->access->stats->connections--;
 	else
 		c->access->stats->connect_failures++;
-	c->failures = was_ready ? 0 : c->failures + 1;
+	c->failures = c->is_proven ? 0 : c->failures + 1;
+	c->is_proven = false;
 	pause_for_a_while(c);
 	c->on_gone(c, was_ready, why);
 }
@@ -49,7 +50,7 @@ static void fail(struct redis_conn *c, const char *what, const char *why)
 static void be_ready(struct redis_conn *c)
 {
 	loop_timer_stop(c->link.loop, &c->timer);
-	c->failures = 0;
+	c->is_proven = !c->link.is_push;
 	c->link.reply_max = c->access->reply_max;
 	c->state = REDIS_CONN_READY;
 	c->access->stats->connections++;

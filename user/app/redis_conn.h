@@ -46,6 +46,7 @@ struct redis_conn {
 	/* private */
 	struct timer timer;
 	unsigned failures;		/* in a row */
+	bool is_proven;			/* has been of use, so that the next try may be made soon */
 	unsigned answers_due;		/* of the introduction */
 	unsigned next_endpoint;
 	char why[160];			/* the introduction failed */
@@ -57,6 +58,12 @@ void redis_conn_init(struct redis_conn *c, struct loop *loop, const struct redis
 void redis_conn_start(struct redis_conn *c);
 /* Off again; nobody is told but the callbacks of commands.  Not from within one of them. */
 void redis_conn_stop(struct redis_conn *c);
+
+/* Of one for subscriptions: the server has taken one.  Being introduced proves nothing there, who refuses does it later. */
+static inline void redis_conn_prove(struct redis_conn *c)
+{
+	c->is_proven = true;
+}
 
 /* Takes commands. */
 static inline bool redis_conn_is_ready(const struct redis_conn *c)

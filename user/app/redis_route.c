@@ -180,13 +180,15 @@ struct redis_allowed *redis_route_find(const struct redis_route *r, struct span 
 	return NULL;
 }
 
-/* Why not; NULL: it may.  Looked at for each request, so what is known of a command by its name is kept. */
-static const char *refusal(const struct redis_route *r, const struct redis_words *w)
+/* Looked at for each request, so what is known of a command by its name is kept. */
+const char *redis_route_refusal(const struct redis_route *r, const struct redis_words *w)
 {
 	const struct redis_commands *c = redis_server_commands(r->service->server);
 	struct redis_allowed *allowed = redis_route_find(r, w->items[0]);
 	unsigned serial = redis_commands_serial(c);
 
+	if (!redis_is_name(w->items[0]))
+		return "not_a_command";
 	if (allowed && serial && allowed->plain_for == serial)
 		return NULL;
 	if (redis_is_forbidden(w->items[0]))
@@ -201,32 +203,37 @@ static const char *refusal(const struct redis_route *r, const struct redis_words
 	return NULL;
 }
 
-/* Keys get their prefix.  False: answered. */
-static bool confine_keys(const struct redis_route *r, struct reply *reply, struct redis_words *w)
+static const char keys_unknown[] = "keys_unknown", key_too_long[] = "key_too_long";
+
+const char *redis_route_confine(const struct redis_route *r, struct redis_words *w)
 {
 	const struct redis_commands *c = redis_server_commands(r->service->server);
 	struct redis_keys keys;
 
 	if (!r->key_prefix.len)
-		return true;
-	if (!redis_commands_keys(c, w->count, w->items, &keys)) {
-		/* So far the server has not said which ones are keys; or it will not, or there are none to be named. */
-		bool is_early = redis_commands_count(c) == 0;
+		return NULL;
+	/* So far the server has not said which ones are keys; or it will not, or there are none to be named. */
+	if (!redis_commands_keys(c, w->count, w->items, &keys))
+		return redis_commands_count(c) == 0 ? redis_failure_name(REDIS_CALL_DOWN) : keys_unknown;
+	return redis_words_prefix(w, &keys, r->key_prefix) ? NULL : key_too_long;
+}
 
-		r->service->stats->refused++;
-		redis_refuse(reply, is_early ? 503 : 403, is_early ? "redis_down" : "keys_unknown");
-		return false;
-	}
-	if (redis_words_prefix(w, &keys, r->key_prefix))
+/* False: answered. */
+static bool confine_keys(const struct redis_route *r, struct reply *reply, struct redis_words *w)
+{
+	const char *why = redis_route_confine(r, w);
+
+	if (!why)
 		return true;
-	redis_refuse(reply, 413, "key_too_long");
+	r->service->stats->refused++;
+	redis_refuse(reply, why == keys_unknown ? 403 : why == key_too_long ? 413 : 503, why);
 	return false;
 }
 
 /* False: answered. */
 static bool is_allowed(const struct redis_route *r, struct reply *reply, const struct redis_words *w)
 {
-	const char *why = redis_is_name(w->items[0]) ? refusal(r, w) : "not_a_command";
+	const char *why = redis_route_refusal(r, w);
 
 	if (!why)
 		return true;
@@ -348,6 +355,10 @@ static void on_request(struct request *req, struct reply *reply, void *conf)
 	if (!is_method_fine(req, reply))
 		return;
 	status = redis_words_of_path(&words, req->raw_path, route->prefix);
+	if (!status && redis_is_talk(req, &words)) {
+		redis_talk_begin(route, req, reply);
+		return;
+	}
 	if (!status && words.count == 0 && req->method != METHOD_POST)
 		status = 404;
 	if (status)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Routes with `redis`: a request is a command, in webdis's manner.  GET /GET/key, GET /SET/key/value, or the last word as
- * content of a PUT or POST; SUBSCRIBE and PSUBSCRIBE become streams of server-sent events.  docs/redis.md.
+ * content of a PUT or POST; SUBSCRIBE and PSUBSCRIBE become streams of server-sent events, or WebSockets where the client
+ * asks for an upgrade; a WebSocket at the prefix takes commands.  docs/redis.md.
  *
  *   redis_service_new -> redis_route_new ... (master) -> redis_service_start (worker) -> drain -> stop
  */
@@ -9,6 +10,7 @@
 #define SLUICE_APP_REDIS_ROUTE_H
 
 #include "app/redis_server.h"
+#include "app/websocket.h"
 #include "http/handler.h"
 
 /* A server as routes use it: commands and channels. */
@@ -33,6 +35,7 @@ struct redis_route_options {	/* all copied but the service */
 	const char *key_prefix;		/* NULL: none; at most REDIS_PREFIX_MAX bytes */
 	uint64_t body_max;		/* bytes */
 	uint64_t stream_max;		/* bytes of messages that may wait for a client */
+	struct websocket_endpoint endpoint;	/* of WebSockets, but for its ops */
 };
 
 extern const struct handler_ops redis_route_ops;

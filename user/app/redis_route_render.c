@@ -274,6 +274,26 @@ void redis_render(struct redis_text *t, enum redis_format format, struct span co
 	}
 }
 
+static void add_without_prefix(struct redis_text *t, struct span name, size_t prefix_len)
+{
+	prefix_len = MIN(prefix_len, name.len);
+	redis_text_add_json(t, span_of(name.ptr + prefix_len, name.len - prefix_len));
+	add_lit(t, ",");
+}
+
+void redis_render_message(struct redis_text *t, const struct redis_message *m, size_t prefix_len)
+{
+	if (m->pattern.ptr) {
+		add_lit(t, "{\"PSUBSCRIBE\":[\"pmessage\",");
+		add_without_prefix(t, m->pattern, prefix_len);
+	} else {
+		add_lit(t, "{\"SUBSCRIBE\":[\"message\",");
+	}
+	add_without_prefix(t, m->channel, prefix_len);
+	redis_text_add_json(t, m->payload);
+	add_lit(t, "]}");
+}
+
 static unsigned status_of_error(struct span text)
 {
 	switch (redis_error_of(text)) {

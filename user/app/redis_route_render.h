@@ -13,6 +13,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "app/redis_channel.h"
 #include "app/redis_route_request.h"
 
 /* Text that grows; without memory it has failed, and stays so. */
@@ -28,6 +29,11 @@ void redis_text_add_json(struct redis_text *t, struct span s);
 
 /* `command`: its name, as the client wrote it. */
 void redis_render(struct redis_text *t, enum redis_format format, struct span command, const redisReply *r);
+/*
+ * A message of a channel as JSON: {"SUBSCRIBE": ["message", "channel", "text"]}, or PSUBSCRIBE, "pmessage" and the pattern in
+ * front.  `prefix_len`: bytes of both that are not to be seen.
+ */
+void redis_render_message(struct redis_text *t, const struct redis_message *m, size_t prefix_len);
 /* The status that says the same, and the media type of the content. */
 unsigned redis_status_of(const redisReply *r, enum redis_format format);
 struct span redis_type_of(enum redis_format format);

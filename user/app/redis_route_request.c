@@ -119,7 +119,7 @@ static unsigned take_words(struct redis_words *w, struct span rest, unsigned too
 	return 0;
 }
 
-static void clear(struct redis_words *w)
+void redis_words_clear(struct redis_words *w)
 {
 	w->count = 0;
 	w->used = 0;
@@ -129,7 +129,7 @@ static void clear(struct redis_words *w)
 
 unsigned redis_words_of_path(struct redis_words *w, struct span raw_path, struct span prefix)
 {
-	clear(w);
+	redis_words_clear(w);
 	if (!skip_prefix(w, &raw_path, prefix))
 		return 400;
 	return take_words(w, raw_path, 414, false);
@@ -137,7 +137,7 @@ unsigned redis_words_of_path(struct redis_words *w, struct span raw_path, struct
 
 unsigned redis_words_of_body(struct redis_words *w, struct span body)
 {
-	clear(w);
+	redis_words_clear(w);
 	return take_words(w, body, 413, true);
 }
 

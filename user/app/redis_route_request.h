@@ -30,6 +30,8 @@ struct redis_words {
 unsigned redis_words_of_path(struct redis_words *w, struct span raw_path, struct span prefix);
 /* Likewise of content that is a command, without a prefix: "SET/key/value".  413: too many, or too much. */
 unsigned redis_words_of_body(struct redis_words *w, struct span body);
+/* None. */
+void redis_words_clear(struct redis_words *w);
 /* One word more.  False: too many. */
 bool redis_words_add(struct redis_words *w, struct span word);
 /* Puts the prefix in front of these words.  False: too much. */

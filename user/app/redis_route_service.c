@@ -15,7 +15,9 @@ int redis_service_new(const struct redis_server_options *opt, struct redis_servi
 		return -ENOMEM;
 	list_init(&s->streams);
 	snprintf(s->name, sizeof(s->name), "%s", opt->name);
-	err = redis_server_new(opt, &s->server);
+	err = redis_sockets_init(s);
+	if (!err)
+		err = redis_server_new(opt, &s->server);
 	if (!err)
 		err = redis_hub_new(s->server, &s->hub);
 	if (err)
@@ -29,6 +31,7 @@ void redis_service_free(struct redis_service *s)
 {
 	if (!s)
 		return;
+	channel_hub_free(s->channels);
 	redis_hub_free(s->hub);
 	redis_server_free(s->server);
 	free(s);
@@ -40,6 +43,7 @@ void redis_service_start(struct redis_service *s, struct loop *loop, const struc
 	s->stats = stats;
 	redis_server_start(s->server, loop, table, stats);
 	redis_hub_start(s->hub);
+	redis_sockets_start(s);
 }
 
 struct redis_server *redis_service_server(const struct redis_service *s)
@@ -55,6 +59,7 @@ void redis_service_drain(struct redis_service *s)
 
 void redis_service_stop(struct redis_service *s)
 {
+	redis_sockets_stop(s);
 	redis_hub_stop(s->hub);
 	redis_server_stop(s->server);
 }
@@ -92,6 +97,11 @@ int redis_route_new(const struct redis_route_options *opt, void **ret_conf)
 	r->service = opt->service;
 	r->body_max = opt->body_max;
 	r->stream_max = opt->stream_max;
+	r->endpoint = opt->endpoint;
+	r->endpoint.ops = &redis_socket_ops;
+	r->talk = opt->endpoint;
+	r->talk.ops = &redis_talk_ops;
+	r->talk.read_max = REDIS_TALK_READ;
 	r->allow = calloc(opt->allow_count + 1, sizeof(*r->allow));
 	if (!r->allow || !copy_span(opt->prefix, &r->prefix) || !copy_span(span_str(opt->key_prefix), &r->key_prefix))
 		goto fail;

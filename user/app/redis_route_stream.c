@@ -4,6 +4,7 @@
  *
  *   WAITING   the server has not taken all subscriptions yet; may still be answered by an error
  *   OPEN      the reply has begun, messages are written as they come
+ *   LEAVING   it becomes a WebSocket as soon as the head is sent, and listens only to keep its place (redis_route_socket.c)
  *
  * An event's data is JSON, ["message","channel","text"] or ["pmessage","pattern","channel","text"] under the command's
  * name as every other answer; with .txt it is the text alone.  One text is made for all streams of a route.  When the
@@ -20,7 +21,7 @@
 /* Until the server has taken the subscriptions. */
 #define WAIT_MS	     2000u
 
-enum stream_state { STREAM_WAITING, STREAM_OPEN };
+enum stream_state { STREAM_WAITING, STREAM_OPEN, STREAM_LEAVING };
 
 struct stream_channel {
 	struct redis_subscriber subscriber;
@@ -35,6 +36,8 @@ struct redis_stream {
 	enum stream_state state;
 	enum redis_format format;
 	bool is_pattern;
+	bool is_socket;			/* to become one */
+	bool is_deflated;
 	bool has_gap;			/* the connection was lost since the reply began */
 	unsigned channel_count, live_count;
 	struct stream_channel channels[];
@@ -102,6 +105,11 @@ void redis_streams_end(struct redis_service *service)
 			fail_waiting(s, 503, "drain");
 			continue;
 		}
+		/* What it becomes is told to leave in its turn. */
+		if (s->state == STREAM_LEAVING) {
+			list_remove(&s->node);
+			continue;
+		}
 		reply->why = "drain";
 		free_stream(s);
 		reply_end(reply);
@@ -144,28 +152,6 @@ static void add_lines(struct redis_text *t, struct span text)
 	redis_text_add(t, text.ptr + from, text.len - from);
 }
 
-static struct span without_prefix(const struct redis_stream *s, struct span name)
-{
-	size_t len = MIN(s->ask.route->key_prefix.len, name.len);
-
-	return span_of(name.ptr + len, name.len - len);
-}
-
-static void add_message(struct redis_text *t, const struct redis_stream *s, const struct redis_message *m)
-{
-	const char *head = s->is_pattern ? "data: {\"PSUBSCRIBE\":[\"pmessage\"," : "data: {\"SUBSCRIBE\":[\"message\",";
-
-	redis_text_add(t, head, strlen(head));
-	if (s->is_pattern) {
-		redis_text_add_json(t, without_prefix(s, m->pattern));
-		redis_text_add(t, ",", 1);
-	}
-	redis_text_add_json(t, without_prefix(s, m->channel));
-	redis_text_add(t, ",", 1);
-	redis_text_add_json(t, m->payload);
-	redis_text_add(t, "]}", 2);
-}
-
 static void on_event_release(struct hold *h)
 {
 	free(container_of(h, struct event, hold));
@@ -178,10 +164,12 @@ static struct event *make_event(const struct redis_stream *s, const struct redis
 
 	text.len = 0;
 	text.has_failed = false;
-	if (s->format == REDIS_JSON)
-		add_message(&text, s, m);
-	else
+	if (s->format == REDIS_JSON) {
+		redis_text_add(&text, "data: ", 6);
+		redis_render_message(&text, m, s->ask.route->key_prefix.len);
+	} else {
 		add_lines(&text, m->payload);
+	}
 	redis_text_add(&text, "\n\n", 2);
 	e = text.has_failed ? NULL : malloc(sizeof(*e) + text.len);
 	if (!e)
@@ -246,15 +234,52 @@ static void open_stream(struct redis_stream *s)
 	loop_timer_start(loop_of(s), &s->timer, PING_MS);
 }
 
+/* The connection is no longer ours. */
+static void *on_detached(void *ctx, const struct detached *d)
+{
+	struct redis_stream *s = ctx;
+	struct span names[CHANNELS_MAX];
+	struct redis_topic topic = {
+		.route = s->ask.route,
+		.format = s->format,
+		.is_pattern = s->is_pattern,
+		.count = s->channel_count,
+		.names = names,
+	};
+	enum websocket_kind kind = s->is_deflated ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN;
+	struct redis_group *group;
+
+	for (unsigned i = 0; i < s->channel_count; i++)
+		names[i] = redis_subscriber_name(&s->channels[i].subscriber);
+	group = redis_group_join(&topic);
+	free_stream(s);
+	if (group)
+		return redis_group_open(group, kind, d);
+	d->close(d->handle, CLOSE_MEMORY, 0);
+	return NULL;
+}
+
+static void open_socket(struct redis_stream *s)
+{
+	struct reply *reply = s->ask.reply;
+
+	s->state = STREAM_LEAVING;
+	loop_timer_stop(loop_of(s), &s->timer);
+	s->is_deflated = websocket_accept(&s->ask.route->endpoint, s->ask.req, reply);
+	reply_detach(reply, &websocket_detached_ops, s, on_detached);
+}
+
 static void note_live(struct redis_stream *s)
 {
 	static const char gap[] = "event: gap\ndata: messages may have been lost\n\n";
 
 	if (s->live_count < s->channel_count)
 		return;
-	if (s->state == STREAM_WAITING)
+	if (s->state == STREAM_WAITING && s->is_socket)
+		open_socket(s);
+	else if (s->state == STREAM_WAITING)
 		open_stream(s);
-	else if (s->has_gap)
+	else if (s->state == STREAM_OPEN && s->has_gap)
 		reply_write(s->ask.reply, gap, sizeof(gap) - 1);
 	s->has_gap = false;
 }
@@ -302,6 +327,13 @@ static struct redis_stream *new_stream(struct request *req, struct reply *reply,
 	return s;
 }
 
+/* A WebSocket has a form for any bytes, a line of an event has not. */
+static bool is_form(const struct redis_words *w, bool is_socket)
+{
+	return !w->has_format || w->format == REDIS_JSON || w->format == REDIS_TEXT ||
+	       (is_socket && w->format == REDIS_BINARY);
+}
+
 /* False: no memory. */
 static bool subscribe_all(struct redis_stream *s, const struct redis_words *w)
 {
@@ -323,6 +355,7 @@ void redis_stream_begin(struct request *req, struct reply *reply, const struct r
 			struct redis_words *w)
 {
 	struct redis_keys all = { 1, w->count - 1, 1 };
+	bool is_socket = websocket_wants(req);
 	struct redis_stream *s;
 
 	if (!redis_route_find(route, w->items[0]) && !route->allows_most) {
@@ -330,11 +363,13 @@ void redis_stream_begin(struct request *req, struct reply *reply, const struct r
 		redis_refuse(reply, 403, "command_not_allowed");
 		return;
 	}
-	if (w->count < 2 || w->count - 1 > CHANNELS_MAX || (w->has_format && w->format != REDIS_JSON && w->format != REDIS_TEXT) ||
+	if (w->count < 2 || w->count - 1 > CHANNELS_MAX || !is_form(w, is_socket) ||
 	    !redis_words_prefix(w, &all, route->key_prefix)) {
 		redis_refuse(reply, 400, "bad_command");
 		return;
 	}
+	if (is_socket && !redis_socket_admit(route, req, reply))
+		return;
 	if (route->service->is_draining) {
 		redis_refuse(reply, 503, "drain");
 		return;
@@ -344,6 +379,7 @@ void redis_stream_begin(struct request *req, struct reply *reply, const struct r
 		redis_refuse(reply, 503, "no_memory");
 		return;
 	}
+	s->is_socket = is_socket;
 	if (!subscribe_all(s, w)) {
 		fail_waiting(s, 503, "no_memory");
 		return;

@@ -89,6 +89,12 @@ void redis_server_stop(struct redis_server *s)
 	s->loop = NULL;
 }
 
+void redis_server_flush(struct redis_server *s)
+{
+	for (unsigned i = 0; s->loop && i < s->conn_count; i++)
+		redis_link_flush(&s->conns[i].conn.link);
+}
+
 /* Made and freed ------------------------------------------------------------------------------------------------ */
 
 static int copy_text(const char *text, char **ret_copy)

@@ -69,6 +69,9 @@ enum redis_failure redis_server_call(struct redis_server *s, struct redis_call *
 /* Nobody is called; the command may be done all the same.  Harmless when not under way. */
 void redis_call_cancel(struct redis_call *c);
 
+/* What is to be sent leaves at once, as far as it can: before the end. */
+void redis_server_flush(struct redis_server *s);
+
 /* What the server says of its commands; NULL: nothing so far. */
 const struct redis_commands *redis_server_commands(const struct redis_server *s);
 /* For connections of others to the same server (redis_channel.h). */

@@ -18,12 +18,19 @@ static void on_free(struct job *j)
 	pool_put(&ws->owner->pool, ws);
 }
 
+static void tell_end(struct websocket *ws)
+{
+	if (ws->endpoint->ops->on_end)
+		ws->endpoint->ops->on_end(ws);
+}
+
 /* All that it holds, but for its own memory, which something on the stack may still look at. */
 static void let_go(struct websocket *ws)
 {
 	struct websockets *w = ws->owner;
+	bool was_open = ws->state == WEBSOCKET_OPEN;
 
-	if (ws->state == WEBSOCKET_OPEN)
+	if (was_open)
 		w->open_count--;
 	ws->state = WEBSOCKET_GONE;
 	w->stats->connections--;
@@ -33,6 +40,8 @@ static void let_go(struct websocket *ws)
 	channel_unsubscribe(&ws->sub);
 	websocket_drop_output(ws);
 	websocket_drop_input(ws);
+	if (was_open)
+		tell_end(ws);
 	ws->job.run = on_free;
 	loop_free_later(w->loop, &ws->job);
 }
@@ -58,17 +67,17 @@ static uint64_t on_abort(void *ctx)
 /* When the next thing has to have happened; UINT64_MAX: never. */
 static uint64_t due_ms(const struct websocket *ws)
 {
-	const struct websocket_route *r = ws->route;
+	const struct websocket_endpoint *e = ws->endpoint;
 	uint64_t due = UINT64_MAX;
 
 	if (ws->state != WEBSOCKET_OPEN)
-		return ws->since_ms + r->close_ms;
+		return ws->since_ms + e->close_ms;
 	if (ws->is_pinged)
-		return ws->since_ms + r->pong_ms;
-	if (r->ping_ms)
-		due = ws->heard_ms + r->ping_ms;
-	if (ws->is_blocked && r->write_ms)
-		due = MIN(due, ws->since_ms + r->write_ms);
+		return ws->since_ms + e->pong_ms;
+	if (e->ping_ms)
+		due = ws->heard_ms + e->ping_ms;
+	if (ws->is_blocked && e->write_ms)
+		due = MIN(due, ws->since_ms + e->write_ms);
 	return due;
 }
 
@@ -107,7 +116,9 @@ static void ping(struct websocket *ws)
 
 static bool is_write_late(const struct websocket *ws)
 {
-	return ws->is_blocked && ws->route->write_ms && ws->owner->loop->now_ms >= ws->since_ms + ws->route->write_ms;
+	uint64_t write_ms = ws->endpoint->write_ms;
+
+	return ws->is_blocked && write_ms && ws->owner->loop->now_ms >= ws->since_ms + write_ms;
 }
 
 static void time_out(struct websocket *ws, enum close_reason reason)
@@ -140,8 +151,9 @@ static void on_timer(struct timer *t)
 static void leave_open(struct websocket *ws, enum websocket_state state, enum close_reason reason)
 {
 	struct websockets *w = ws->owner;
+	bool was_open = ws->state == WEBSOCKET_OPEN;
 
-	if (ws->state == WEBSOCKET_OPEN) {
+	if (was_open) {
 		w->open_count--;
 		list_remove(&ws->node);
 		list_push_back(&w->leaving, &ws->node);
@@ -152,6 +164,8 @@ static void leave_open(struct websocket *ws, enum websocket_state state, enum cl
 	}
 	ws->state = (uint8_t)state;
 	ws->reason = (uint8_t)reason;
+	if (was_open)
+		tell_end(ws);
 	websocket_watch_time(ws);
 }
 
@@ -202,17 +216,19 @@ static void lose(struct websocket *ws)
 /* While what we answer waits, and while the channels have not caught up, nothing more is taken from the client. */
 static bool may_read(struct websocket *ws)
 {
+	struct channel_hub *hub = ws->sub.channel ? channel_hub_of(ws->sub.channel) : NULL;
+
 	if (!ws->conn->is_readable)
 		return false;
 	if (ws->state == WEBSOCKET_ENDING || ws->is_stream)
 		return true;
 	if (ws->out || ws->part)
 		return false;
-	if (ws->state == WEBSOCKET_OPEN && ws->route->channel && channel_hub_is_busy(ws->owner->hub)) {
-		channel_hub_wait(ws->owner->hub, &ws->waiter);
+	if (hub && !channel_hub_takes(hub)) {
+		channel_hub_wait(hub, &ws->waiter);
 		return false;
 	}
-	return true;
+	return ws->state != WEBSOCKET_OPEN || !ws->endpoint->ops->may_read || ws->endpoint->ops->may_read(ws);
 }
 
 static void note_heard(struct websocket *ws)
@@ -245,10 +261,17 @@ static bool flush(struct websocket *ws)
 	return false;
 }
 
+static size_t read_size(const struct websocket *ws)
+{
+	size_t size = ws->is_deflated ? DEFLATED_READ : sizeof(ws->owner->scratch);
+
+	return ws->endpoint->read_max ? MIN(size, ws->endpoint->read_max) : size;
+}
+
 void websocket_run(struct websocket *ws)
 {
 	struct websockets *w = ws->owner;
-	size_t read_max = ws->is_deflated ? DEFLATED_READ : sizeof(w->scratch);
+	size_t read_max = read_size(ws);
 	uint64_t inflated_before = w->inflated;
 	bool was_blocked = ws->is_blocked;
 
@@ -277,6 +300,8 @@ void websocket_run(struct websocket *ws)
 	}
 	if (was_blocked && !ws->is_blocked)
 		channel_resume(&ws->sub);
+	if (ws->state == WEBSOCKET_OPEN && ws->endpoint->ops->on_sent && !websocket_unsent(ws))
+		ws->endpoint->ops->on_sent(ws);
 }
 
 static void on_job(struct job *j)
@@ -311,19 +336,19 @@ const struct detached_ops websocket_detached_ops = {
 
 /* The beginning ----------------------------------------------------------------------------------------------- */
 
-static void init(struct websocket *ws, const struct websocket_entry *entry, const struct detached *d)
+static void init(struct websocket *ws, const struct websocket_endpoint *e, enum websocket_kind kind,
+		 const struct detached *d)
 {
-	struct websockets *w = entry->route->owner;
+	struct websockets *w = e->owner;
 
 	memset(ws, 0, sizeof(*ws));
 	ws->conn = d->conn;
 	ws->handle = d->handle;
 	ws->close = d->close;
 	ws->owner = w;
-	ws->route = entry->route;
-	ws->is_stream = entry->is_stream;
-	ws->is_deflated = entry->is_deflated;
-	ws->may_publish = websocket_may_publish(entry->route, &d->conn->peer);
+	ws->endpoint = e;
+	ws->is_stream = kind == WEBSOCKET_STREAM;
+	ws->is_deflated = kind == WEBSOCKET_DEFLATED;
 	ws->heard_ms = w->loop->now_ms;
 	timer_init(&ws->timer, on_timer);
 	job_init(&ws->job, on_job);
@@ -333,24 +358,30 @@ static void init(struct websocket *ws, const struct websocket_entry *entry, cons
 	w->open_count++;
 }
 
-void *websocket_on_detached(void *ctx, const struct detached *d)
+void *websocket_open(const struct websocket_endpoint *e, enum websocket_kind kind, struct channel *ch, void *ctx,
+		     const struct detached *d)
 {
-	const struct websocket_entry *entry = ctx;
-	struct websockets *w = entry->route->owner;
+	struct websockets *w = e->owner;
 	struct websocket *ws = pool_get(&w->pool);
 
 	if (!ws) {
 		d->close(d->handle, CLOSE_MEMORY, 0);
 		return NULL;
 	}
-	init(ws, entry, d);
+	init(ws, e, kind, d);
+	ws->ctx = ctx;
 	w->stats->connections++;
 	w->stats->opened++;
 	w->stats->streams += ws->is_stream;
-	if (entry->route->channel)
-		channel_subscribe(entry->route->channel, &ws->sub, entry->route->queue_max, &websocket_subscriber_ops);
+	if (ch)
+		channel_subscribe(ch, &ws->sub, e->queue_max, &websocket_subscriber_ops);
 	websocket_watch_time(ws);
 	if (!d->early.len || take(ws, d->early))
 		websocket_run(ws);
 	return ws;
+}
+
+void websocket_read_on(struct websocket *ws)
+{
+	loop_again(ws->owner->loop, &ws->job);
 }

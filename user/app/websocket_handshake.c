@@ -72,7 +72,7 @@ static bool is_same_host(struct span origin, const struct request *req)
 }
 
 /* Only browsers send it, and only they can be made to ask on behalf of a page from elsewhere. */
-bool websocket_origin_allowed(const struct websocket_route *route, const struct request *req)
+bool websocket_origin_allowed(const struct websocket_endpoint *e, const struct request *req)
 {
 	struct span origin = websocket_field(req, SPAN("Origin"));
 
@@ -80,43 +80,55 @@ bool websocket_origin_allowed(const struct websocket_route *route, const struct 
 		return true;
 	if (!origin.ptr)
 		return false;
-	for (unsigned i = 0; i < route->origin_count; i++)
-		if (strcmp(route->origins[i], "*") == 0 || span_ieq(origin, span_str(route->origins[i])))
+	for (unsigned i = 0; i < e->origin_count; i++)
+		if (strcmp(e->origins[i], "*") == 0 || span_ieq(origin, span_str(e->origins[i])))
 			return true;
 	return is_same_host(origin, req);
 }
 
-static bool is_local(const union sock_addr *peer)
+bool websocket_wants(const struct request *req)
 {
-	union sock_addr a = *peer;
-
-	sock_addr_unmap(&a);
-	if (a.any.sa_family == AF_INET)
-		return ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
-	return a.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+	return req->method == METHOD_GET && req->framing == BODY_NONE && req->has_upgrade &&
+	       span_list_has(request_header(req, HEADER_UPGRADE), SPAN("websocket"));
 }
 
-bool websocket_may_publish(const struct websocket_route *route, const union sock_addr *peer)
+unsigned websocket_check(const struct request *req)
 {
-	return route->publish == WEBSOCKET_PUBLISH_ANY ||
-	       (route->publish == WEBSOCKET_PUBLISH_LOCAL && is_local(peer));
+	struct span key = websocket_field(req, SPAN("Sec-WebSocket-Key"));
+
+	if (!span_eq(websocket_field(req, SPAN("Sec-WebSocket-Version")), SPAN("13")))
+		return 426;
+	return key.ptr && websocket_is_key(key) ? 0 : 400;
 }
 
-/* A media range may have parameters ("text/event-stream;q=0.9"). */
-bool websocket_wants_stream(const struct request *req)
+void websocket_ask_for_upgrade(struct reply *reply)
 {
-	for (unsigned i = 0; i < req->field_count; i++) {
-		struct span list = req->fields[i].value, item;
+	reply_add(reply, SPAN("Upgrade"), SPAN("websocket"));
+	reply_add(reply, SPAN("Sec-WebSocket-Version"), SPAN("13"));
+	reply_status_page(reply, 426);
+}
 
-		if (!span_ieq(req->fields[i].name, SPAN("Accept")))
-			continue;
-		while (span_next_item(&list, &item)) {
-			const char *semicolon = memchr(item.ptr, ';', item.len);
-			size_t len = semicolon ? (size_t)(semicolon - item.ptr) : item.len;
+void websocket_refuse_request(const struct websocket_endpoint *e, struct reply *reply, unsigned status)
+{
+	e->owner->stats->refused++;
+	if (status == 426)
+		websocket_ask_for_upgrade(reply);
+	else
+		reply_status_page(reply, status);
+}
 
-			if (span_ieq(span_trim(span_of(item.ptr, len)), SPAN("text/event-stream")))
-				return true;
-		}
-	}
-	return false;
+bool websocket_accept(const struct websocket_endpoint *e, const struct request *req, struct reply *reply)
+{
+	struct span deflate = e->has_deflate ? websocket_offer_deflate(req) : span_of(NULL, 0);
+	char accept[WEBSOCKET_ACCEPT_LEN];
+
+	websocket_accept_key(websocket_field(req, SPAN("Sec-WebSocket-Key")), accept);
+	reply_set_status(reply, 101);
+	reply_add(reply, SPAN("Upgrade"), SPAN("websocket"));
+	reply_add(reply, SPAN("Sec-WebSocket-Accept"), span_of(accept, sizeof(accept)));
+	if (deflate.ptr)
+		reply_add(reply, SPAN("Sec-WebSocket-Extensions"), deflate);
+	reply->is_upgrade = true;
+	reply_begin(reply, REPLY_LENGTH_UNKNOWN);
+	return deflate.ptr != NULL;
 }

@@ -76,9 +76,9 @@ static void on_frame(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
 		in->is_deflated = wslay_get_rsv1(frame->rsv);
 	}
 	in->announced += frame->payload_length;
-	if (frame->payload_length > in->ws->route->frame_max)
+	if (frame->payload_length > in->ws->endpoint->frame_max)
 		refuse(in, 1009, "frame too long");
-	else if (in->announced > in->ws->route->message_max)
+	else if (in->announced > in->ws->endpoint->message_max)
 		refuse(in, 1009, "message too long");
 }
 
@@ -92,20 +92,9 @@ static void on_chunk(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
 		refuse(in, 1011, "no memory");
 }
 
-static void publish(struct websocket_in *in, bool is_text, struct span data)
+void websocket_refuse(struct websocket *ws, unsigned code, const char *text)
 {
-	struct websocket *ws = in->ws;
-	struct channel_message *m;
-
-	if (!ws->may_publish) {
-		refuse(in, 1008, "may not publish");
-		return;
-	}
-	m = channel_message_new(is_text, data.ptr, data.len);
-	if (!m)
-		refuse(in, 1011, "no memory");
-	else if (channel_publish(ws->route->channel, m) < 0)
-		refuse(in, 1013, "cannot publish");
+	refuse(ws->in, code, text);
 }
 
 static void take_message(struct websocket_in *in, bool is_text, struct span data)
@@ -113,13 +102,7 @@ static void take_message(struct websocket_in *in, bool is_text, struct span data
 	struct websocket *ws = in->ws;
 
 	ws->owner->stats->messages_in++;
-	if (ws->route->channel) {
-		publish(in, is_text, data);
-		return;
-	}
-	ws->owner->stats->messages_out++;
-	if (!websocket_add_message(ws, is_text, data))
-		refuse(in, 1011, "no memory");
+	ws->endpoint->ops->on_message(ws, is_text, data);
 }
 
 /* wslay has not seen what a deflated message is. */
@@ -127,7 +110,7 @@ static void take_deflated(struct websocket_in *in, bool is_text)
 {
 	struct websocket_body body = { 0 };
 
-	switch (websocket_inflate(in->ws->owner, &in->body, in->ws->route->message_max, &body)) {
+	switch (websocket_inflate(in->ws->owner, &in->body, in->ws->endpoint->message_max, &body)) {
 	case WEBSOCKET_INFLATED:
 		if (is_text && !utf8_is_valid(span_of(body.bytes, body.len)))
 			refuse(in, 1007, "");
@@ -169,6 +152,34 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 	else
 		take_message(in, m->opcode == WSLAY_TEXT_FRAME, span_of(in->body.bytes, in->body.len));
 	in->body.len = 0;
+}
+
+/* Content ----------------------------------------------------------------------------------------------------- */
+
+/* Doubled as it fills: what is only announced takes no memory. */
+bool websocket_body_add(struct websocket_body *b, struct span data)
+{
+	size_t needed = b->len + data.len;
+
+	if (needed > b->cap) {
+		size_t cap = MAX(needed, b->cap * 2);
+		char *bytes = realloc(b->bytes, cap);
+
+		if (!bytes)
+			return false;
+		b->bytes = bytes;
+		b->cap = cap;
+	}
+	if (data.len)
+		memcpy(b->bytes + b->len, data.ptr, data.len);
+	b->len = needed;
+	return true;
+}
+
+void websocket_body_drop(struct websocket_body *b)
+{
+	free(b->bytes);
+	*b = (struct websocket_body){ 0 };
 }
 
 /* Lending ----------------------------------------------------------------------------------------------------- */

@@ -26,12 +26,6 @@ enum websocket_state { WEBSOCKET_OPEN, WEBSOCKET_CLOSING, WEBSOCKET_ENDING, WEBS
 
 struct websocket;
 
-/* The content of a message as it comes, of malloc. */
-struct websocket_body {
-	size_t len, cap;
-	char *bytes;
-};
-
 /* What is needed while a message is coming in; lent, and given back between two messages. */
 struct websocket_in {
 	struct list node;		/* among the spare ones */
@@ -54,34 +48,13 @@ struct websocket_out {
 	char bytes[];
 };
 
-struct websocket_route;
-
-/* What a request asks for: the ways to take a connection over. */
-enum { WEBSOCKET_PLAIN, WEBSOCKET_DEFLATED, WEBSOCKET_STREAM, WEBSOCKET_ENTRY_COUNT };
-
-struct websocket_entry {
-	struct websocket_route *route;
-	bool is_stream, is_deflated;
-};
-
-struct websocket_route {
-	struct websockets *owner;
-	struct channel *channel;	/* NULL: echo */
-	struct websocket_entry entries[WEBSOCKET_ENTRY_COUNT];
-	bool has_deflate;
-	uint32_t message_max, frame_max, queue_max;
-	uint64_t ping_ms, pong_ms, close_ms, write_ms;
-	enum websocket_publish publish;
-	const char *const *origins;
-	unsigned origin_count;
-};
-
 struct websocket {
 	struct conn *conn;
 	void *handle;
 	void (*close)(void *handle, int reason, uint64_t bytes_sent);	/* as struct detached */
 	struct websockets *owner;
-	const struct websocket_route *route;
+	const struct websocket_endpoint *endpoint;
+	void *ctx;			/* of the handler */
 	struct list node;		/* in owner->open or owner->leaving */
 	struct channel_subscriber sub;
 	struct channel_waiter waiter;	/* for the channels to catch up, before more is read */
@@ -99,7 +72,6 @@ struct websocket {
 	bool is_blocked;		/* the kernel took no more */
 	bool is_pinged;			/* and nothing came since */
 	bool has_shut;			/* our side has ended */
-	bool may_publish;
 	uint64_t heard_ms;		/* when something came last */
 	uint64_t since_ms;		/* ping sent, write blocked, or closing since */
 	uint64_t bytes_sent;
@@ -129,12 +101,8 @@ struct websockets {
 };
 
 /* websocket_conn.c */
-void *websocket_on_detached(void *ctx, const struct detached *d);
-extern const struct detached_ops websocket_detached_ops;
 /* Does what can be done now; it may be gone afterwards. */
 void websocket_run(struct websocket *ws);
-/* Ends it from our side: `code` and `text` are for the client, `reason` for log and counters. */
-void websocket_close(struct websocket *ws, unsigned code, const char *text, enum close_reason reason);
 /* Both have said goodbye, or there is nothing left to say: from here on only written and waited. */
 void websocket_end(struct websocket *ws, enum close_reason reason);
 /* At once. */
@@ -153,8 +121,6 @@ enum websocket_flush { WEBSOCKET_FLUSHED, WEBSOCKET_STUCK, WEBSOCKET_BROKEN };
 bool websocket_add(struct websocket *ws, const void *bytes, size_t len);
 /* Queues a frame.  False without memory. */
 bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct span payload);
-/* Deflated where that was agreed on. */
-bool websocket_add_message(struct websocket *ws, bool is_text, struct span data);
 bool websocket_add_close(struct websocket *ws, unsigned code, const char *text);
 enum websocket_flush websocket_flush(struct websocket *ws);
 void websocket_drop_output(struct websocket *ws);
@@ -185,18 +151,5 @@ void websocket_close_deflate(struct websockets *w);
 /* RFC 6455 4.2.2 (5.4). */
 void websocket_accept_key(struct span key, char out[WEBSOCKET_ACCEPT_LEN]);
 bool websocket_is_key(struct span key);
-/* A field by its name; ptr is NULL where it is missing, or there more than once. */
-struct span websocket_field(const struct request *req, struct span name);
-bool websocket_origin_allowed(const struct websocket_route *route, const struct request *req);
-bool websocket_may_publish(const struct websocket_route *route, const union sock_addr *peer);
-bool websocket_wants_stream(const struct request *req);
-
-/* websocket_post.c */
-/* False without memory. */
-bool websocket_body_add(struct websocket_body *b, struct span data);
-void websocket_body_drop(struct websocket_body *b);
-void websocket_on_post(const struct websocket_route *route, struct request *req, struct reply *reply);
-void websocket_on_body(struct request *req, struct reply *reply, struct span data, bool is_last);
-void websocket_on_post_abort(struct request *req, struct reply *reply);
 
 #endif

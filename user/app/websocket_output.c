@@ -138,6 +138,11 @@ bool websocket_add(struct websocket *ws, const void *bytes, size_t len)
 	return true;
 }
 
+size_t websocket_unsent(const struct websocket *ws)
+{
+	return (ws->out ? ws->out->len - ws->out->at : 0) + ws->part_len;
+}
+
 static bool add_frame(struct websocket *ws, enum wslay_opcode opcode, uint8_t rsv, struct span payload)
 {
 	struct span head;
@@ -153,7 +158,7 @@ bool websocket_add_frame(struct websocket *ws, enum wslay_opcode opcode, struct 
 	return add_frame(ws, opcode, 0, payload);
 }
 
-bool websocket_add_message(struct websocket *ws, bool is_text, struct span data)
+bool websocket_say(struct websocket *ws, bool is_text, struct span data)
 {
 	struct websocket_body body = { 0 };
 	bool is_added;
@@ -162,6 +167,7 @@ bool websocket_add_message(struct websocket *ws, bool is_text, struct span data)
 		is_added = add_frame(ws, opcode_of(is_text), WSLAY_RSV1_BIT, span_of(body.bytes, body.len));
 	else
 		is_added = add_frame(ws, opcode_of(is_text), 0, data);
+	ws->owner->stats->messages_out += is_added;
 	websocket_body_drop(&body);
 	return is_added;
 }

@@ -72,6 +72,31 @@ void websockets_start(struct websockets *w, struct loop *loop, struct stats_bloc
 	channel_hub_start(w->hub, loop, link);
 }
 
+struct stats_websocket *websockets_stats(const struct websockets *w)
+{
+	return w->stats;
+}
+
+bool websockets_is_draining(const struct websockets *w)
+{
+	return w->is_draining;
+}
+
+void *websocket_ctx(const struct websocket *ws)
+{
+	return ws->ctx;
+}
+
+const struct websocket_endpoint *websocket_endpoint_of(const struct websocket *ws)
+{
+	return ws->endpoint;
+}
+
+const union sock_addr *websocket_peer(const struct websocket *ws)
+{
+	return &ws->conn->peer;
+}
+
 void websockets_drain(struct websockets *w, uint64_t within_ms)
 {
 	if (w->is_draining)

@@ -114,7 +114,7 @@ static void watch_replies(struct redis_link *l)
 
 static uint32_t wanted_events(const struct redis_link *l)
 {
-	return EPOLLIN | (l->is_connected && !l->is_blocked ? 0 : (uint32_t)EPOLLOUT);
+	return (l->is_paused ? 0 : (uint32_t)EPOLLIN) | (l->is_connected && !l->is_blocked ? 0 : (uint32_t)EPOLLOUT);
 }
 
 static size_t waiting(const struct redis_link *l)
@@ -190,7 +190,7 @@ static void on_cleanup(void *data)
 	loop_remove(l->loop, &l->io);
 	job_cancel(&l->job);
 	l->context = NULL;
-	l->is_connected = l->is_blocked = false;
+	l->is_connected = l->is_blocked = l->is_paused = false;
 	l->on_down(l, l->why ? l->why : c->errstr && *c->errstr ? c->errstr : "closed");
 }
 
@@ -276,6 +276,20 @@ void redis_link_close(struct redis_link *l, const char *why)
 	if (!l->why)
 		l->why = why;
 	redisAsyncFree(l->context);
+}
+
+void redis_link_pause(struct redis_link *l, bool is_paused)
+{
+	if (!l->context || l->is_paused == is_paused)
+		return;
+	l->is_paused = is_paused;
+	loop_modify(l->loop, &l->io, wanted_events(l), true);
+}
+
+void redis_link_flush(struct redis_link *l)
+{
+	if (redis_link_is_usable(l) && l->is_connected && !l->is_blocked && waiting(l) > 0)
+		write_some(l);
 }
 
 int redis_link_send(struct redis_link *l, struct span command, redisCallbackFn *fn, void *ctx)

@@ -34,6 +34,7 @@ struct redis_link {
 	const char *why;		/* we closed it; NULL: ask hiredis */
 	size_t reply_size;
 	bool is_connected, is_blocked;	/* blocked: the kernel took no more, EPOLLOUT is awaited */
+	bool is_paused;			/* nothing more is read */
 };
 
 /* `why` of on_down after a reply, that to the oldest command, went beyond the limit. */
@@ -48,6 +49,13 @@ int redis_link_open(struct redis_link *l, const struct sockaddr *addr, socklen_t
  * as soon as that has returned.  Harmless when closed.
  */
 void redis_link_close(struct redis_link *l, const char *why);
+/*
+ * While paused nothing more is read: what the server sends waits at the kernel, and then over there.  What has been read
+ * is still passed on.  A connection begins unpaused; harmless when closed.
+ */
+void redis_link_pause(struct redis_link *l, bool is_paused);
+/* Writes at once what is waiting, as far as the kernel takes it. */
+void redis_link_flush(struct redis_link *l);
 
 /* Takes commands; false while it is being closed, in callbacks that get NULL. */
 static inline bool redis_link_is_usable(const struct redis_link *l)

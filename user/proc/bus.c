@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/random.h"
 
 /* Read in one turn of the loop. */
 #define TURN_BYTES (256u * 1024)
@@ -69,6 +70,7 @@ int bus_open(struct bus *bus, unsigned seat_min, unsigned seat_max)
 	}
 	bus->area = area;
 	bus->seat_count = count;
+	bus->id = random_u64();
 	return 0;
 }
 

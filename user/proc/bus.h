@@ -35,6 +35,7 @@ struct bus {
 	struct bus_area *area;	/* shared; NULL: not open */
 	unsigned seat_count;
 	int event_fd;
+	uint64_t id;		/* tells it from those of other hosts, and of other programs of this one */
 };
 
 /*

@@ -102,6 +102,13 @@ const struct config_upstream *config_group(const struct config *c, unsigned i)
 	return i < c->upstream_count ? &c->upstreams[i] : &c->redis[i - c->upstream_count].upstream;
 }
 
+static void free_channel(struct config_channel *ch)
+{
+	free(ch->name);
+	free(ch->redis);
+	free(ch->topic);
+}
+
 static void free_store(struct config_store *s)
 {
 	free(s->name);
@@ -127,6 +134,8 @@ void config_free(struct config *c)
 		free_upstream(&c->upstreams[i]);
 	for (unsigned i = 0; i < c->redis_count; i++)
 		free_redis(&c->redis[i]);
+	for (unsigned i = 0; i < c->channel_count; i++)
+		free_channel(&c->channels[i]);
 	for (unsigned i = 0; i < c->store_count; i++)
 		free_store(&c->stores[i]);
 	free_list(c->trusted_proxies, c->trusted_proxy_count);
@@ -139,6 +148,7 @@ void config_free(struct config *c)
 	free(c->sites);
 	free(c->upstreams);
 	free(c->redis);
+	free(c->channels);
 	free(c->stores);
 	free(c->modules);
 	free(c->log.access);

@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 #include "app/upstream.h"
-#include "app/websocket.h"
+#include "app/channel_bridge.h"
+#include "app/websocket_route.h"
 #include "base/log.h"
 #include "net/sock.h"
 #include "steer_shared.h"
@@ -200,6 +201,15 @@ struct config_redis {			/* times in ms */
 	struct config_upstream upstream;
 };
 
+/* A channel that reaches other hosts; the others need no section. */
+struct config_channel {
+	struct config_place place;
+	char *name;
+	char *redis;			/* name of one */
+	char *topic;			/* what it is called over there */
+	enum channel_gap gap;
+};
+
 enum store_engine_kind { STORE_ENGINE_LMDB, STORE_ENGINE_REDIS };
 
 struct config_store {
@@ -305,6 +315,8 @@ struct config {
 	unsigned upstream_count;
 	struct config_redis *redis;
 	unsigned redis_count;
+	struct config_channel *channels;
+	unsigned channel_count;
 	unsigned endpoint_count;	/* of all servers */
 	struct config_store *stores;
 	unsigned store_count;

@@ -353,6 +353,8 @@ int config_build(struct config_faults *f, cfg_t *cfg, struct config *c)
 	if (!r)
 		r = build_upstreams(f, cfg, c);
 	if (!r)
+		r = build_channels(f, cfg, c);
+	if (!r)
 		r = build_stores(f, cfg, c);
 	for (unsigned i = 0; !r && i < site_count; i++)
 		r = build_site(f, cfg_getnsec(cfg, "site", i), c);

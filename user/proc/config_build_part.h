@@ -40,6 +40,9 @@ void build_check_redis(struct config_faults *f, cfg_t *cfg, const struct config 
 /* The redis of that name; NULL: none, which is told unless one of them has lost its name. */
 const struct config_redis *build_find_redis(struct config_faults *f, const struct config *c,
 					    const struct config_setting *setting);
+/* config_build_channel.c: every channel; 0 or -ENOMEM.  Then what is about channels, servers and routes. */
+int build_channels(struct config_faults *f, cfg_t *cfg, struct config *c);
+void build_check_channels(struct config_faults *f, cfg_t *cfg, const struct config *c);
 /* Every upstream and redis, and the numbers of their endpoints.  0 or -ENOMEM. */
 int build_upstreams(struct config_faults *f, cfg_t *cfg, struct config *c);
 /* config_build_store.c: every store; 0 or -ENOMEM.  Then what is about stores and routes to them. */

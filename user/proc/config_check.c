@@ -180,6 +180,7 @@ void config_check(struct config_faults *f, cfg_t *cfg, const struct config *c)
 	build_check_proxies(f, cfg, c);
 	build_check_udp(f, cfg, c);
 	build_check_redis(f, cfg, c);
+	build_check_channels(f, cfg, c);
 	build_check_stores(f, cfg, c);
 	build_check_modules(f, cfg, c);
 	check_limits(f, cfg, c);

@@ -199,6 +199,8 @@ void config_dump(const struct config *c, FILE *out)
 		print_upstream(&c->upstreams[i], out);
 	for (unsigned i = 0; i < c->redis_count; i++)
 		print_titled(CONFIG_REDIS, c->redis[i].name, &c->redis[i], out);
+	for (unsigned i = 0; i < c->channel_count; i++)
+		print_titled(CONFIG_CHANNEL, c->channels[i].name, &c->channels[i], out);
 	for (unsigned i = 0; i < c->store_count; i++)
 		print_titled(CONFIG_STORE, c->stores[i].name, &c->stores[i], out);
 	for (unsigned i = 0; i < c->site_count; i++)

@@ -54,6 +54,7 @@
 #define FOR_PROXY   (1u << ROUTE_PROXY)
 #define FOR_SOCKET  (1u << ROUTE_WEBSOCKET)
 #define FOR_REDIS   (1u << ROUTE_REDIS)
+#define FOR_SOCKETS (FOR_SOCKET | FOR_REDIS)
 #define FOR_STORE   (1u << ROUTE_STORE)
 #define FOR_MODULE  (1u << ROUTE_MODULE)
 
@@ -99,6 +100,8 @@ static const char *const publishers[] = {[WEBSOCKET_PUBLISH_OFF] = "off",
 					 [WEBSOCKET_PUBLISH_LOCAL] = "local",
 					 [WEBSOCKET_PUBLISH_ANY] = "any",
 					 NULL};
+static const char *const gaps[] = {
+	[CHANNEL_GAP_KEEP] = "keep", [CHANNEL_GAP_CLOSE] = "close", NULL};
 static const char *const store_engines[] = {
 	[STORE_ENGINE_LMDB] = "lmdb", [STORE_ENGINE_REDIS] = "redis", NULL};
 static const char *const store_names[] = {
@@ -222,6 +225,12 @@ static const struct config_key redis_keys[] = {
 	{"reply", SIZE(config_redis, reply, KIB, GIB, NULL, "16m")},
 };
 
+static const struct config_key channel_keys[] = {
+	{"redis", TEXT(config_channel, redis, NULL, NULL, NULL)},
+	{"topic", TEXT(config_channel, topic, NULL, config_check_topic, NULL)},
+	{"on_gap", CHOICE(config_channel, gap, gaps, "keep")},
+};
+
 #define FOR_LMDB     .store_engines = 1u << STORE_ENGINE_LMDB
 #define FOR_REDIS_DB .store_engines = 1u << STORE_ENGINE_REDIS
 
@@ -283,22 +292,22 @@ static const struct config_key route_keys[] = {
 	{"response_add", FIELDS(response_add, config_check_field_line)},
 	{"response_remove", FIELDS(response_remove, config_check_field_name)},
 	{"message", SIZE(config_route, websocket.message, WEBSOCKET_MESSAGE_MIN,
-			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKET},
+			 WEBSOCKET_MESSAGE_MAX, NULL, "64k"), .route_kinds = FOR_SOCKETS},
 	{"frame", SIZE(config_route, websocket.frame, WEBSOCKET_MESSAGE_MIN, WEBSOCKET_MESSAGE_MAX,
-		       NULL, "64k"), .route_kinds = FOR_SOCKET},
+		       NULL, "64k"), .route_kinds = FOR_SOCKETS},
 	{"queue", SIZE(config_route, websocket.queue, 1, GIB, NULL, "256k"),
 	 .route_kinds = FOR_SOCKET},
 	{"ping", DURATION(config_route, websocket.ping, CONFIG_MS, 10, DAY_MS, "off", "30s"),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"pong_timeout", DURATION(config_route, websocket.pong, CONFIG_MS, 10, DAY_MS, NULL, "10s"),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"close_timeout", DURATION(config_route, websocket.close, CONFIG_MS, 10, HOUR_MS, NULL, "5s"),
-	 .route_kinds = FOR_SOCKET},
-	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
+	{"deflate", BOOL(config_route, websocket.has_deflate, "false"), .route_kinds = FOR_SOCKETS},
 	{"publish", CHOICE(config_route, websocket.publish, publishers, "local"),
 	 .route_kinds = FOR_SOCKET},
 	{"origins", LIST(config_route, websocket.origins, config_check_origin, NULL),
-	 .route_kinds = FOR_SOCKET},
+	 .route_kinds = FOR_SOCKETS},
 	{"allow", LIST(config_route, redis.allow, config_check_command, NULL),
 	 .route_kinds = FOR_REDIS},
 	{"key_prefix", TEXT(config_route, redis.key_prefix, NULL, config_check_key_prefix, NULL),
@@ -378,6 +387,8 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 			   .title_word = "an address", KEYS(server_keys)},
 	[CONFIG_CHECK] = {"check", .parent = CONFIG_UPSTREAM, KEYS(check_keys)},
 	[CONFIG_REDIS] = {"redis", .title = "\"NAME\"", .title_word = "a name", KEYS(redis_keys)},
+	[CONFIG_CHANNEL] = {"channel", .title = "\"NAME\"", .title_word = "a name",
+			    KEYS(channel_keys)},
 	[CONFIG_STORE] = {"store", .title = "\"NAME\"", .title_word = "a name", KEYS(store_keys)},
 	[CONFIG_SITE] = {"site", .title = "\"NAME ...\"", .title_word = "a name"},
 	[CONFIG_ROUTE] = {"route", .parent = CONFIG_SITE, .title = "\"/PREFIX\"",
@@ -425,6 +436,7 @@ const char *config_section_where(enum config_section_id section)
 		[CONFIG_SERVER] = "in server",
 		[CONFIG_CHECK] = "in check",
 		[CONFIG_REDIS] = "in redis",
+		[CONFIG_CHANNEL] = "in channel",
 		[CONFIG_STORE] = "in store",
 		[CONFIG_SITE] = "in site",
 		[CONFIG_ROUTE] = "in route",

@@ -21,6 +21,7 @@ enum config_section_id {
 	CONFIG_SERVER,
 	CONFIG_CHECK,
 	CONFIG_REDIS,
+	CONFIG_CHANNEL,
 	CONFIG_STORE,
 	CONFIG_SITE,
 	CONFIG_ROUTE,
@@ -124,6 +125,8 @@ void config_check_key_prefix(const char *text, char *why, size_t size);
 void config_check_secret(const char *text, char *why, size_t size);
 void config_check_network(const char *text, char *why, size_t size);
 void config_check_udp(const char *text, char *why, size_t size);
+void config_check_channel(const char *text, char *why, size_t size);
+void config_check_topic(const char *text, char *why, size_t size);
 void config_check_websocket(const char *text, char *why, size_t size);
 void config_check_origin(const char *text, char *why, size_t size);
 void config_check_resolver(const char *text, char *why, size_t size);

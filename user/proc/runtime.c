@@ -84,7 +84,7 @@ static int build(struct runtime *rt, const struct config_route *route, struct bu
 		ret->on_free = proxy_route_free;
 		return runtime_build_proxy(rt, route, &ret->conf);
 	case ROUTE_WEBSOCKET:
-		ret->ops = &websocket_ops;
+		ret->ops = &websocket_route_ops;
 		ret->on_free = websocket_route_free;
 		return runtime_build_websocket(rt, route, &ret->conf);
 	case ROUTE_REDIS:
@@ -180,6 +180,8 @@ int runtime_new(const struct config *config, unsigned file_limit, struct runtime
 	if (!err)
 		err = runtime_open_websockets(rt);
 	if (!err)
+		err = runtime_open_channels(rt);
+	if (!err)
 		err = runtime_open_redis(rt);
 	if (!err)
 		err = runtime_open_limits(rt);
@@ -206,6 +208,7 @@ void runtime_free(struct runtime *rt)
 	site_table_free(rt->sites);
 	runtime_close_proxy(rt);
 	runtime_close_udp(rt);
+	runtime_close_channels(rt);
 	runtime_close_websockets(rt);
 	runtime_close_redis(rt);
 	runtime_close_stores(rt);

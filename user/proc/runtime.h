@@ -19,6 +19,7 @@ struct proxy_group;
 struct bus;
 struct websocket_bus;
 struct websockets;
+struct channel_bridge;
 struct redis_service;
 struct stats_redis;
 struct store;
@@ -37,7 +38,9 @@ struct runtime {
 	struct cidr_set *verified;	/* of each listen_udp */
 	struct websockets *websockets;	/* NULL: no route has one */
 	struct websocket_bus *bus;	/* their way to other workers; NULL: nothing to publish */
-	struct redis_service **redis;	/* likewise */
+	struct channel_bridge **bridges;	/* of channels to other hosts, one for each redis that has some */
+	unsigned bridge_count;
+	struct redis_service **redis;	/* in the order of the configuration */
 	unsigned redis_count;
 	struct store **stores;		/* likewise */
 	unsigned store_count;

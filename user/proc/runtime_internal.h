@@ -23,9 +23,18 @@ void runtime_close_udp(struct runtime *rt);
 /* runtime_websocket.c.  0 or -errno; -errno has been logged by the last one. */
 int runtime_open_websockets(struct runtime *rt);
 void runtime_close_websockets(struct runtime *rt);
+/* What the keys of a route say of its WebSockets. */
+void runtime_fill_endpoint(const struct runtime *rt, const struct config_route *route, struct websocket_endpoint *ret);
 int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf);
 int runtime_start_websockets(struct runtime *rt, const struct runtime_options *opt);
 void runtime_stop_websockets(struct runtime *rt);
+
+/* runtime_channel.c: channels that reach other hosts.  After the WebSockets; 0 or -errno, logged by starting. */
+int runtime_open_channels(struct runtime *rt);
+void runtime_close_channels(struct runtime *rt);
+int runtime_start_channels(struct runtime *rt, const struct runtime_options *opt);
+void runtime_stop_channels(struct runtime *rt);
+void runtime_publish_remote(struct runtime *rt, struct span name, bool is_text, struct span data);
 
 /* runtime_store.c; stopping comes before closing. */
 int runtime_open_stores(struct runtime *rt);

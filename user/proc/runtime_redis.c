@@ -65,13 +65,15 @@ int runtime_build_redis(const struct runtime *rt, const struct config_route *rou
 		.stream_max = route->redis.stream,
 	};
 
+	runtime_fill_endpoint(rt, route, &opt.endpoint);
+	opt.endpoint.queue_max = (uint32_t)route->redis.stream;
 	for (unsigned i = 0; i < rt->redis_count; i++)
 		if (strcmp(rt->config->redis[i].name, route->value) == 0)
 			opt.service = rt->redis[i];
 	return opt.service ? redis_route_new(&opt, ret_conf) : -ENOENT;
 }
 
-/* By routes and stores; what shares limits between hosts has a connection of its own. */
+/* By routes and stores; channels between hosts, and what shares limits between them, have connections of their own. */
 static bool is_used(const struct config *c, const char *name)
 {
 	for (unsigned i = 0; i < c->store_count; i++)

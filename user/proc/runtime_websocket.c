@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * WebSocket routes of a configuration, and the channels' way to other workers: the bus.  Other hosts would be reached
- * from here too, by another struct channel_link in front of the bus.
+ * WebSocket routes of a configuration, and the channels' way to other workers, the bus, and from here on to other hosts
+ * (runtime_channel.c).
  */
 #include <stdlib.h>
 
@@ -13,6 +13,7 @@ _Static_assert(CHANNEL_MESSAGE_MAX <= BUS_DATA_MAX && CHANNEL_NAME_MAX <= BUS_NA
 
 struct websocket_bus {
 	struct bus_port port;
+	struct runtime *rt;
 	struct channel_hub *hub;
 	struct stats_websocket *stats;
 	struct channel_waiter waiter;	/* for the channels to catch up, before more is read */
@@ -32,12 +33,17 @@ bool runtime_has_channels(const struct config *config)
 	return false;
 }
 
+/* Routes to Redis have some, too. */
 static bool has_websockets(const struct config *config)
 {
-	for (unsigned i = 0; i < config->site_count; i++)
-		for (unsigned n = 0; n < config->sites[i].route_count; n++)
-			if (config->sites[i].routes[n].kind == ROUTE_WEBSOCKET)
+	for (unsigned i = 0; i < config->site_count; i++) {
+		for (unsigned n = 0; n < config->sites[i].route_count; n++) {
+			enum route_kind kind = config->sites[i].routes[n].kind;
+
+			if (kind == ROUTE_WEBSOCKET || kind == ROUTE_REDIS)
 				return true;
+		}
+	}
 	return false;
 }
 
@@ -51,25 +57,34 @@ void runtime_close_websockets(struct runtime *rt)
 	websockets_free(rt->websockets);
 }
 
-int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf)
+void runtime_fill_endpoint(const struct runtime *rt, const struct config_route *route, struct websocket_endpoint *ret)
 {
 	const struct config_websocket *ws = &route->websocket;
-	struct websocket_options opt = {
-		.channel = is_channel(route) ? strchr(route->value, ':') + 1 : NULL,
+
+	*ret = (struct websocket_endpoint){
+		.owner = rt->websockets,
 		.message_max = ws->message,
 		.frame_max = ws->frame,
 		.queue_max = ws->queue,
+		.has_deflate = ws->has_deflate,
 		.ping_ms = ws->ping,
 		.pong_ms = ws->pong,
 		.close_ms = ws->close,
 		.write_ms = rt->config->timeouts.write,
-		.has_deflate = ws->has_deflate,
-		.publish = ws->publish,
 		.origins = (const char *const *)ws->origins,
 		.origin_count = ws->origins_count,
 	};
+}
 
-	return websocket_route_new(rt->websockets, &opt, ret_conf);
+int runtime_build_websocket(const struct runtime *rt, const struct config_route *route, void **ret_conf)
+{
+	struct websocket_route_options opt = {
+		.channel = is_channel(route) ? strchr(route->value, ':') + 1 : NULL,
+		.publish = route->websocket.publish,
+	};
+
+	runtime_fill_endpoint(rt, route, &opt.endpoint);
+	return websocket_route_new(&opt, ret_conf);
 }
 
 /* From and to the bus ----------------------------------------------------------------------------------------- */
@@ -77,8 +92,11 @@ int runtime_build_websocket(const struct runtime *rt, const struct config_route 
 static int publish(void *ctx, struct span name, bool is_text, struct span data)
 {
 	struct websocket_bus *b = ctx;
+	int err = bus_publish(&b->port, name, is_text, data);
 
-	return bus_publish(&b->port, name, is_text, data);
+	if (!err)
+		runtime_publish_remote(b->rt, name, is_text, data);
+	return err;
 }
 
 static void on_interest(void *ctx, bool has_subscribers)
@@ -139,6 +157,7 @@ static int open_bus(struct runtime *rt, const struct runtime_options *opt)
 
 	if (!b)
 		return -ENOMEM;
+	b->rt = rt;
 	b->hub = websockets_hub(rt->websockets);
 	b->stats = &opt->stats->websocket;
 	list_init(&b->waiter.node);
@@ -168,7 +187,7 @@ int runtime_start_websockets(struct runtime *rt, const struct runtime_options *o
 		link.ctx = rt->bus;
 	}
 	websockets_start(rt->websockets, opt->loop, opt->stats, rt->bus ? &link : NULL);
-	return 0;
+	return runtime_start_channels(rt, opt);
 }
 
 void runtime_drain_websockets(struct runtime *rt, uint64_t within_ms)
@@ -181,6 +200,7 @@ void runtime_stop_websockets(struct runtime *rt)
 {
 	if (!rt->websockets || !rt->loop)
 		return;
+	runtime_stop_channels(rt);
 	websockets_stop(rt->websockets);
 	if (rt->bus)
 		bus_port_close(&rt->bus->port);

@@ -82,7 +82,7 @@ void stats_forget_gauges(struct stats_block *b)
 {
 	b->connections = 0;
 	b->udp_sessions = 0;
-	b->websocket.connections = 0;
+	b->websocket.connections = b->websocket.remote_channels = 0;
 	b->redis.connections = b->redis.channels = b->redis.subscribers = 0;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "app/websocket_internal.h"
+#include "app/websocket_route_internal.h"
 #include "base/err.h"
 #include "base/utf8.h"
 
@@ -15,32 +15,6 @@ struct post {
 	bool is_text;
 	struct websocket_body body;
 };
-
-/* Doubled as it fills: what is only announced takes no memory. */
-bool websocket_body_add(struct websocket_body *b, struct span data)
-{
-	size_t needed = b->len + data.len;
-
-	if (needed > b->cap) {
-		size_t cap = MAX(needed, b->cap * 2);
-		char *bytes = realloc(b->bytes, cap);
-
-		if (!bytes)
-			return false;
-		b->bytes = bytes;
-		b->cap = cap;
-	}
-	if (data.len)
-		memcpy(b->bytes + b->len, data.ptr, data.len);
-	b->len = needed;
-	return true;
-}
-
-void websocket_body_drop(struct websocket_body *b)
-{
-	free(b->bytes);
-	*b = (struct websocket_body){ 0 };
-}
 
 static void free_post(struct reply *reply)
 {
@@ -70,7 +44,7 @@ static void publish(struct reply *reply)
 {
 	struct post *p = reply->ctx;
 	const struct websocket_route *route = p->route;
-	struct stats_websocket *stats = route->owner->stats;
+	struct stats_websocket *stats = websockets_stats(route->endpoint.owner);
 	struct channel_message *m;
 
 	if (p->is_text && !utf8_is_valid(span_of(p->body.bytes, p->body.len))) {
@@ -78,7 +52,7 @@ static void publish(struct reply *reply)
 		answer(reply, 400);
 		return;
 	}
-	m = channel_hub_is_busy(route->owner->hub) ? NULL : channel_message_new(p->is_text, p->body.bytes, p->body.len);
+	m = channel_hub_takes(channel_hub_of(route->channel)) ? channel_message_new(p->is_text, p->body.bytes, p->body.len) : NULL;
 	if (!m || channel_publish(route->channel, m) < 0) {
 		stats->refused++;
 		answer(reply, 503);
@@ -119,8 +93,8 @@ void websocket_on_post(const struct websocket_route *route, struct request *req,
 {
 	struct post *p;
 
-	if (!websocket_may_publish(route, req->peer) || !websocket_origin_allowed(route, req)) {
-		route->owner->stats->refused++;
+	if (!websocket_may_publish(route, req->peer) || !websocket_origin_allowed(&route->endpoint, req)) {
+		websockets_stats(route->endpoint.owner)->refused++;
 		answer(reply, 403);
 		return;
 	}
