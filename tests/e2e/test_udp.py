@@ -455,6 +455,13 @@ def test_name_server():
             assert_adds_up(s)
 
 
+def full_queues():
+    """Datagrams that the kernel has dropped since it started for want of room at their receiver, whoever that was."""
+    with open("/proc/net/snmp") as f:
+        names, values = [line.split() for line in f if line.startswith("Udp:")]
+    return int(values[names.index("RcvbufErrors")])
+
+
 def test_dnsperf():
     need_tool("dnsperf")
     need_tool("nsd")
@@ -465,6 +472,7 @@ def test_dnsperf():
             queries = os.path.join(s.dir, "queries")
             with open(queries, "w") as f:
                 f.write("www.example.test A\nwww.example.test AAAA\n")
+            dropped = full_queues()
             done = subprocess.run(
                 ["dnsperf", "-s", host, "-p", str(port), "-d", queries, "-l", "2", "-c", "16", "-q", "64"],
                 stdout=subprocess.PIPE,
@@ -475,8 +483,10 @@ def test_dnsperf():
             values = dict(
                 (k.strip(), v.split()[0]) for k, _, v in (x.partition(":") for x in done.stdout.splitlines()) if v.strip()
             )
-            assert values["Queries completed"] == values["Queries sent"], done.stdout
             u = assert_adds_up(s)
+            # The queues of dnsperf and of the name server are their own.
+            lost, dropped = int(values["Queries sent"]) - int(values["Queries completed"]), full_queues() - dropped
+            assert lost <= dropped, "%s\n%s\n%d dropped at full queues" % (done.stdout, u, dropped)
             # One more where dnsperf probes its sockets.
             assert u["in"] >= int(values["Queries sent"]) and not sum(u["dropped"].values()), u
             print("    %s queries/s through sluice" % values["Queries per second"])
