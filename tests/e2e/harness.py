@@ -458,7 +458,10 @@ class Server:
             self.abandon()
         return took
 
-    def assert_gone(self, session, has_pins=False):
+    def assert_gone(self, session, has_pins=False, patience=0):
+        """`patience`: for a master that is no child of ours, whose socket is closed a moment before it is gone."""
+        if patience:
+            wait_for(lambda: not session_pids(session), "its processes end", patience)
         left = [p for p in session_pids(session) if is_alive(p)]
         assert not left, "processes left behind: %s" % left
         if self.pin and not has_pins:

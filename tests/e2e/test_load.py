@@ -198,12 +198,13 @@ def test_faults():
         (always(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"), "bad_answer"),
         (always(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), "bad_answer"),
         (lambda sock: sock.recv(1) and time.sleep(5), "timeout"),
-        (lambda sock: sock.close(), "closed"),
+        # Whether the request had come by then makes the difference between an end and a reset.
+        (lambda sock: sock.close(), "closed reset"),
     ):
         with peer(answer) as (address, _):
             got = load(url_of(address), "connections=2", "duration=300ms", "timeout=100ms", status=1)
-            assert got["answered"] == 0 and name in faults(got), (name, got)
-            assert set(faults(got)) <= {name, "reset", "timeout"}, (name, got)
+            assert got["answered"] == 0 and set(name.split()) & set(faults(got)), (name, got)
+            assert set(faults(got)) <= {*name.split(), "reset", "timeout"}, (name, got)
 
 
 def test_nobody_there():

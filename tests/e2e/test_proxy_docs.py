@@ -415,6 +415,7 @@ def test_budget_of_ten():
         keys = {"balance": "rr", "fails": 0, "retry_percent": 0}
         with proxy([r, b], upstream_keys=keys, workers=1) as s:
             statuses = [get(s.address(), "/x%d" % i).status for i in range(60)]
+            wait_for(lambda: len(log(s)) == 60, "a line of each")
             tries = sum(e["tries"] - 1 for e in log(s))
             assert tries <= 10 and statuses.count(502) > 10, statuses
             assert upstreams(s)["b"]["servers"][0]["retries"] == 10

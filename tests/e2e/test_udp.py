@@ -319,10 +319,12 @@ def test_flows_move_at_the_drain_limit_and_lose_nothing():
         text = udp_listen("127.0.0.1:0", udp="proxy app") + upstream("app", w.server)
         with udp_server(text, timeouts={"drain": "1s"}, steering=CALM) as s:
             flows = Flows(address_of(s), 20, pause=0.002)
-            for _ in range(2):
-                wait_for(lambda: all(f.received > 20 for f in list(flows.flows)), "every flow is under way")
+            wait_for(lambda: all(f.received > 20 for f in list(flows.flows)), "every flow is under way")
+            for turn in (1, 2):
                 reload(s)
                 wait_for(lambda: not s.status()["draining"], "the old workers end", PATIENCE + 5)
+                # With the next datagram of each, which may come after the next reload, or never.
+                wait_for(lambda: flows.moved >= 20 * turn, lambda: "%d flows have moved" % flows.moved)
             flows.stop()
             assert not flows.faults and not flows.lost, (flows.faults[:3], flows.lost)
             assert flows.moved == 40, flows.moved

@@ -74,7 +74,7 @@ class Upgraded(Server):
         assert done.returncode == 0, done.stderr + self.stderr()
         assert self.proc.wait(PATIENCE) == 0, "a master that was followed ends with success"
         try:
-            self.assert_gone(session)
+            self.assert_gone(session, patience=2)
             self.assert_clean_stderr()
         finally:
             self.abandon()
@@ -687,7 +687,7 @@ def test_stop_with_old_workers():
             assert done.returncode == 0, done
             assert time.monotonic() - began < 5, "old masters hear of it"
             assert s.proc.wait(PATIENCE) == 0
-            s.assert_gone(s.proc.pid)
+            s.assert_gone(s.proc.pid, patience=2)
             s.assert_clean_stderr()
             s.__class__ = Server
             s.stop = s.abandon
@@ -712,7 +712,7 @@ def test_old_master_that_is_killed():
             assert kept.request("/x").status == 200
             wait_for(lambda: len(session_pids(s.proc.pid)) == 3, "old workers have gone")
             assert control(s, "stop").returncode == 0
-            s.assert_gone(s.proc.pid)
+            s.assert_gone(s.proc.pid, patience=2)
             s.__class__ = Server
             s.stop = s.abandon
 
@@ -731,7 +731,7 @@ def test_what_a_killed_master_had_open_is_not_counted_on():
         kept.close()
         wait_for(lambda: len(session_pids(s.proc.pid)) == 2, "so are its workers")
         assert control(s, "stop").returncode == 0
-        s.assert_gone(s.proc.pid)
+        s.assert_gone(s.proc.pid, patience=2)
         s.__class__ = Server
         s.stop = s.abandon
 
