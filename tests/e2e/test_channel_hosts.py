@@ -237,7 +237,8 @@ def test_redis_killed():
             redis.kill()
             wait_for(lambda: counted(a)["failed"] > 20, "what cannot be published is counted")
             wait_for(lambda: counted(a, b)["channels"] == 0, "no worker is subscribed")
-            assert post(b, b"999999").status == 202, "b goes on by itself"
+            assert post(b, b"999999").status == 202
+            wait_for(lambda: all(999999 in g for g in far_numbers.got.values()), "b goes on by itself")
             redis.start()
             back = time.monotonic()
             far_numbers.got = {w: [] for w in far}
