@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Channels: WebSockets, streams of events and POST on the same path, over several workers and across reloads."""
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import threading
 import time
 
 from harness import PATIENCE, SLUICE, Client, Server, Skip, get, main, need_root, request, wait_for
-from test_reload import reload
+from test_reload import preload, reload
 from test_websocket import LOG, stats, wait_reason
 from websocket import BINARY, CLOSE, TEXT, Stream, WebSocket, close_frame, frame
 
@@ -47,6 +48,52 @@ def close_all(subscribers):
 
 
 # --- who gets what ---
+
+# A worker stands still between its answer to a subscriber and whatever it does next.
+SLOW_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void wait_after(const char *data, size_t len)
+{
+	if (memmem(data, len, "HTTP/1.1 101", 12) || memmem(data, len, "event-stream", 12))
+		poll(NULL, 0, 100);
+}
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+	ssize_t (*real)(int, const void *, size_t, int) = dlsym(RTLD_NEXT, "send");
+	ssize_t n = real(fd, data, len, flags);
+
+	wait_after(data, len);
+	return n;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	ssize_t (*real)(int, const struct msghdr *, int) = dlsym(RTLD_NEXT, "sendmsg");
+	ssize_t n = real(fd, m, flags);
+
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		wait_after(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
+	return n;
+}
+"""
+
+
+def test_nothing_is_missed_once_the_handshake_is_over():
+    """Another worker publishes while the subscriber's has sent its answer and not come to anything else."""
+    s = server()
+    preload(s, SLOW_C)
+    with s:
+        for turn in range(4):
+            with contextlib.closing((WebSocket if turn % 2 else Stream)(s, "/news")) as subscriber:
+                assert post(s.address(), b"%d" % turn).status == 202
+                assert subscriber.read() == (TEXT if turn % 2 else "message", b"%d" % turn)
+            wait_for(lambda: stats(s)["connections"] == 0, "it is gone")
 
 
 def test_all_get_it():

@@ -21,6 +21,7 @@ struct channel_hub {
 	struct list waiters;
 	unsigned busy_count;		/* channels */
 	unsigned hold_count;
+	unsigned interest;		/* subscribers that there are, or will be */
 	unsigned subscriber_count;
 };
 
@@ -73,6 +74,19 @@ static void place(struct channel_subscriber *s, bool is_blocked)
 		ch->ready_from = s->at;
 }
 
+static void add_interest(struct channel_hub *hub)
+{
+	if (hub->interest++ == 0 && hub->link.on_interest)
+		hub->link.on_interest(hub->link.ctx, true);
+}
+
+static void drop_interest(struct channel_hub *hub)
+{
+	BUG_ON(hub->interest == 0);
+	if (--hub->interest == 0 && hub->link.on_interest)
+		hub->link.on_interest(hub->link.ctx, false);
+}
+
 static void forget(struct channel_subscriber *s)
 {
 	struct channel_hub *hub = s->channel->hub;
@@ -80,8 +94,8 @@ static void forget(struct channel_subscriber *s)
 	list_remove(&s->node);
 	s->channel = NULL;
 	s->at = NULL;
-	if (--hub->subscriber_count == 0 && hub->link.on_interest)
-		hub->link.on_interest(hub->link.ctx, false);
+	hub->subscriber_count--;
+	drop_interest(hub);
 }
 
 /* What it was of a slice. */
@@ -276,8 +290,18 @@ void channel_subscribe(struct channel *ch, struct channel_subscriber *s, uint32_
 	list_init(&s->node);
 	ch->limit_min = MIN(ch->limit_min, limit);
 	place(s, false);
-	if (++hub->subscriber_count == 1 && hub->link.on_interest)
-		hub->link.on_interest(hub->link.ctx, true);
+	hub->subscriber_count++;
+	add_interest(hub);
+}
+
+void channel_expect(struct channel *ch)
+{
+	add_interest(ch->hub);
+}
+
+void channel_expect_end(struct channel *ch)
+{
+	drop_interest(ch->hub);
 }
 
 void channel_unsubscribe(struct channel_subscriber *s)

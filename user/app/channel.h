@@ -148,6 +148,12 @@ int channel_receive(struct channel_hub *hub, struct span name, bool is_text, str
 /* Drops every subscriber of the channel, in slices: messages for them were lost. */
 void channel_lost(struct channel *ch);
 
+/*
+ * Somebody will subscribe who is told so before that: others who hear of it may publish at once, and what they publish has to
+ * reach this worker.  channel_expect_end() after channel_subscribe(), or when nothing comes of it.
+ */
+void channel_expect(struct channel *ch);
+void channel_expect_end(struct channel *ch);
 /* From the next message on. */
 void channel_subscribe(struct channel *ch, struct channel_subscriber *s, uint32_t limit,
 		       const struct channel_subscriber_ops *ops);

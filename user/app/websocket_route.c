@@ -48,8 +48,28 @@ void *websocket_on_detached(void *ctx, const struct detached *d)
 {
 	const struct websocket_entry *entry = ctx;
 	struct websocket_route *route = entry->route;
+	void *ws = websocket_open(&route->endpoint, entry->kind, route->channel, route, d);
 
-	return websocket_open(&route->endpoint, entry->kind, route->channel, route, d);
+	if (route->channel)
+		channel_expect_end(route->channel);
+	return ws;
+}
+
+/* Before its client is told. */
+static void expect_subscriber(struct websocket_route *route, struct reply *reply)
+{
+	if (!route->channel)
+		return;
+	channel_expect(route->channel);
+	reply->ctx = route->channel;
+}
+
+static void on_abort(struct request *req, struct reply *reply)
+{
+	if (req->method == METHOD_POST)
+		websocket_on_post_abort(req, reply);
+	else if (reply->ctx)
+		channel_expect_end(reply->ctx);
 }
 
 static void publish(struct websocket *ws, const struct websocket_route *route, bool is_text, struct span data)
@@ -90,6 +110,7 @@ static void open_socket(struct websocket_route *route, const struct request *req
 		websocket_refuse_request(&route->endpoint, reply, status);
 		return;
 	}
+	expect_subscriber(route, reply);
 	is_deflated = websocket_accept(&route->endpoint, req, reply);
 	reply_detach(reply, &websocket_detached_ops, &route->entries[is_deflated ? WEBSOCKET_DEFLATED : WEBSOCKET_PLAIN],
 		     websocket_on_detached);
@@ -107,6 +128,7 @@ static void open_stream(struct websocket_route *route, const struct request *req
 	if (origin.ptr)
 		reply_add(reply, SPAN("Access-Control-Allow-Origin"), origin);
 	reply->is_until_close = true;
+	expect_subscriber(route, reply);
 	reply_begin(reply, REPLY_LENGTH_UNKNOWN);
 	reply_detach(reply, &websocket_detached_ops, &route->entries[WEBSOCKET_STREAM], websocket_on_detached);
 }
@@ -153,7 +175,7 @@ const struct handler_ops websocket_route_ops = {
 	.name = "websocket",
 	.on_request = on_request,
 	.on_body = websocket_on_body,
-	.on_abort = websocket_on_post_abort,
+	.on_abort = on_abort,
 	.body_max = body_max,
 };
 
