@@ -88,7 +88,7 @@ static int publish_elsewhere(void *ctx, struct span name, bool is_text, struct s
 
 static void on_interest(void *ctx, bool has_subscribers)
 {
-	((struct fixture *)ctx)->interest = has_subscribers;
+	((struct fixture *)ctx)->interest += has_subscribers ? 1 : -1;
 }
 
 static int setup(void **state)
@@ -151,18 +151,25 @@ static void channel__passes_on_in_order(void **state)
 }
 
 /* Who answers a subscriber before it subscribes would miss what a faster worker publishes in between. */
-static void channel__hears_others_before_the_first_one_subscribes(void **state)
+static void channel__listens_for_who_is_expected(void **state)
 {
 	struct fixture *f = *state;
-	struct reader r;
+	struct reader a, b;
 
 	channel_expect(f->channel);
 	assert_int_equal(f->interest, 1);
-	subscribe(f, &r, 100);
-	assert_int_equal(channel_receive(f->hub, NAME, true, SPAN("a")), 0);
-	turn(f);
-	assert_string_equal(r.got, "a ");
-	channel_unsubscribe(&r.sub);
+	subscribe(f, &a, 100);
+	channel_expect_end(f->channel);
+	assert_int_equal(f->interest, 1);
+	channel_expect(f->channel);
+	channel_unsubscribe(&a.sub);
+	assert_int_equal(f->interest, 1);
+	subscribe(f, &b, 100);
+	channel_expect_end(f->channel);
+	channel_unsubscribe(&b.sub);
+	assert_int_equal(f->interest, 0);
+	channel_expect(f->channel);
+	channel_expect_end(f->channel);
 	assert_int_equal(f->interest, 0);
 }
 
@@ -514,7 +521,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(channel__passes_on_in_order),
-		TEST(channel__hears_others_before_the_first_one_subscribes),
+		TEST(channel__listens_for_who_is_expected),
 		TEST(channel__keeps_what_a_blocked_one_has_not),
 		TEST(channel__drops_who_is_too_far_behind),
 		TEST(channel__serves_whoever_is_ready),
