@@ -124,7 +124,7 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 
-/* Libraries that do not bear it are given none of it: see user/proc/config_confuse.c; hiredis 0.14 aborts by itself. */
+/* Libraries that do not bear it are given none of it: see user/config/config_confuse.c; hiredis 0.14 aborts by itself. */
 static const char *const spared_names[] = { "libconfuse", "libhiredis" };
 #define SPARED (sizeof(spared_names) / sizeof(*spared_names))
 static struct { uintptr_t from, to; } spared[SPARED];

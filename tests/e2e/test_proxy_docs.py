@@ -187,7 +187,7 @@ def drained_is_idle(t, line):
 
 
 def test_words_of_balance_and_state():
-    schema = text_of("user", "proc", "config_schema.c").split("balances[] = {")[1].split("};")[0]
+    schema = text_of("user", "config", "config_schema.c").split("balances[] = {")[1].split("};")[0]
     assert {row[0] for row in table("Upstreams and balance", "`balance`")} == set(re.findall(r'"(\w+)"', schema))
     report = text_of("user", "proc", "upstream_report.c").split("state_name(")[1].split("\n}")[0]
     assert {row[0] for row in table("Health", "state")} == set(re.findall(r'"(\w+)"', report))

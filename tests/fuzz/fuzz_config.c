@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "proc/config.h"
+#include "config/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "proc/config.h"
+#include "config/config.h"
 
 #define WANT_MAX 8
 

@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "cli/cli.h"
+#include "config/config.h"
 #include "net/unix_sock.h"
-#include "proc/cli.h"
-#include "proc/config.h"
 #include "proc/ctl.h"
 
 #define ARGS_MAX 12

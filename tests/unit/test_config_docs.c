@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "proc/config.h"
-#include "proc/config_schema.h"
-#include "proc/config_units.h"
+#include "config/config.h"
+#include "config/config_schema.h"
+#include "config/config_units.h"
 
 #define MANUAL "docs/configuration.md"
 

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "config/config.h"
 #include "config_cases.h"
-#include "proc/config.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x)	   TEXT_OF(x)

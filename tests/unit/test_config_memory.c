@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proc/config.h"
+#include "config/config.h"
 
 static const char text[] =
 	"workers = 2\n"

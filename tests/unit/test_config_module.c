@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "proc/config.h"
+#include "config/config.h"
 
 #define LISTEN "listen \"127.0.0.1:0\" { }\n"
 

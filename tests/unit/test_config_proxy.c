@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "proc/config.h"
+#include "config/config.h"
 
 #define REST "listen \"127.0.0.1:0\" {}\nsite \"*\" { route \"/\" { proxy = \"app\" } }\n"
 

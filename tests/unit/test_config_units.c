@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "proc/config_units.h"
+#include "config/config_units.h"
 
 struct unit_case {
 	const char *text;

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "proc/load.h"
+#include "load/load.h"
 
 static struct load_options made;
 static char error[LOAD_ERROR_TEXT];

@@ -14,10 +14,10 @@
 
 #include "base/compat.h"
 #include "base/err.h"
+#include "cli/cli.h"
 #include "net/steer.h"
-#include "proc/cli.h"
-#include "proc/sim_queue.h"
-#include "proc/sim_study.h"
+#include "sim/sim_queue.h"
+#include "sim/sim_study.h"
 
 #define SEEDS 20
 

@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "cli/top_text.h"
 #include "proc/status.h"
-#include "proc/top_text.h"
 
 /* A server of some slots whose status is made by the code that makes the real one. */
 struct made_up {

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "proc/trial.h"
+#include "base/trial.h"
 
 static void succeed(const void *ctx, char *why, size_t size)
 {

@@ -12,8 +12,8 @@
 
 #include <jansson.h>
 
+#include "config/config.h"
 #include "net/loop.h"
-#include "proc/config.h"
 #include "upgrade_proto.h"
 
 struct master;

@@ -15,8 +15,8 @@
 
 #include "app/store_writer.h"
 #include "base/err.h"
+#include "base/trial.h"
 #include "proc/master_internal.h"
-#include "proc/trial.h"
 
 #define VERIFY_MS     250u	/* for what it reads of the file: a reload is not to take minutes */
 #define TRY_LIMIT_MS  10000

@@ -7,8 +7,8 @@
 #ifndef SLUICE_PROC_HELPER_H
 #define SLUICE_PROC_HELPER_H
 
+#include "base/privilege.h"
 #include "net/loop.h"
-#include "proc/privilege.h"
 #include "proc/sandbox.h"
 
 struct helper {			/* set by the caller, which must outlive the process's work */

@@ -11,7 +11,7 @@
 #ifndef SLUICE_PROC_MASTER_H
 #define SLUICE_PROC_MASTER_H
 
-#include "proc/config.h"
+#include "config/config.h"
 
 /*
  * Serves until stopped.  The configuration stays the caller's; where this takes the place of another master, what cannot

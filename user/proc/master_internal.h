@@ -7,6 +7,7 @@
 #ifndef SLUICE_PROC_MASTER_INTERNAL_H
 #define SLUICE_PROC_MASTER_INTERNAL_H
 
+#include "base/privilege.h"
 #include "net/inherit.h"
 #include "net/steer.h"
 #include "proc/bus.h"
@@ -14,7 +15,6 @@
 #include "proc/elder.h"
 #include "proc/generation.h"
 #include "proc/monitor.h"
-#include "proc/privilege.h"
 #include "proc/reload.h"
 #include "proc/service.h"
 #include "proc/stats.h"

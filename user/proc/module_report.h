@@ -6,8 +6,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "config/config.h"
 #include "module_shm.h"
-#include "proc/config.h"
 
 /*
  * [{"path","in_flight","requests", ...}]: each counter of module_shm.h under its own name.  `sums`: of each module of `c`;

@@ -10,9 +10,9 @@
 #define SLUICE_PROC_MONITOR_H
 
 #include "app/upstream_table.h"
+#include "base/privilege.h"
+#include "config/config.h"
 #include "net/loop.h"
-#include "proc/config.h"
-#include "proc/privilege.h"
 #include "proc/sandbox.h"
 
 /* Is there a name to resolve or a server to check? */

@@ -7,11 +7,11 @@
 #define SLUICE_PROC_RUNTIME_H
 
 #include "app/redis_server.h"
+#include "config/config.h"
 #include "http/route.h"
 #include "http/server.h"
 #include "net/cidr.h"
 #include "net/loop.h"
-#include "proc/config.h"
 
 struct file_cache;
 struct proxy;

@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#include "proc/config.h"
+#include "config/config.h"
 
 enum sandbox_role { SANDBOX_WORKER, SANDBOX_MONITOR, SANDBOX_STORER, SANDBOX_SHARER, SANDBOX_ROLE_COUNT };
 

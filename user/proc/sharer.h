@@ -8,9 +8,9 @@
 #define SLUICE_PROC_SHARER_H
 
 #include "app/upstream_table.h"
+#include "base/privilege.h"
+#include "config/config.h"
 #include "net/limit_share.h"
-#include "proc/config.h"
-#include "proc/privilege.h"
 #include "proc/sandbox.h"
 
 /* That of limits { redis }; NULL: there is none, or nothing to share. */

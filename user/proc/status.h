@@ -13,12 +13,12 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
+#include "config/config.h"
 #include "module_shm.h"
 #include "net/limit_share.h"
 #include "net/listener.h"
 #include "net/steer.h"
 #include "net/udp_listener.h"
-#include "proc/config.h"
 #include "proc/sandbox.h"
 #include "stats_shm.h"
 

@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "proc/config.h"
+#include "config/config.h"
 #include "store_shm.h"
 
 /*

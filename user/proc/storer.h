@@ -13,8 +13,8 @@
 #ifndef SLUICE_PROC_STORER_H
 #define SLUICE_PROC_STORER_H
 
-#include "proc/config.h"
-#include "proc/privilege.h"
+#include "base/privilege.h"
+#include "config/config.h"
 #include "proc/sandbox.h"
 #include "store_shm.h"
 

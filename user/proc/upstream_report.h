@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "app/upstream_table.h"
-#include "proc/config.h"
+#include "config/config.h"
 
 /*
  * [{"name","balance","servers":[{"server","address","state","weight","backup","active","connections","requests",

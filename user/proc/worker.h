@@ -21,9 +21,9 @@
 #define SLUICE_PROC_WORKER_H
 
 #include "app/upstream_table.h"
+#include "base/privilege.h"
 #include "net/listener.h"
 #include "net/udp_listener.h"
-#include "proc/privilege.h"
 #include "proc/rebalance.h"
 #include "proc/runtime.h"
 #include "proc/sandbox.h"
