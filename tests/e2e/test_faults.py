@@ -97,7 +97,7 @@ def faulty(backends=None, **more):
             yield server, faults, backend
 
 
-FILES_CACHED = 4  # so few that files are opened and read all the time
+FILES_CACHED = 8  # of each worker, the least there is: files are opened and read all the time
 SIZES = {"small": 3000, "large": 700000}
 MANY, FEW = 40, 6
 
