@@ -89,7 +89,19 @@ def assert_hears(server, source):
     """It has nothing left: known here as soon as the first request has been told of."""
     before = shared(server)["raised"]
     assert admitted(server, 1, source) == 1, "nobody knows of a client before he comes"
-    wait_for(lambda: shared(server)["raised"] > before, "word of the others")
+    asked = time.monotonic()
+
+    def is_raised():
+        nonlocal asked
+        if shared(server)["raised"] > before:
+            return True
+        # A report that Redis did not answer in time is gone with its answer: the next request makes another.
+        if time.monotonic() - asked > 0.5:
+            asked = time.monotonic()
+            admitted(server, 1, source)
+        return False
+
+    wait_for(is_raised, lambda: "word of the others: %s" % shared(server))
     assert admitted(server, 5, source) == 0
 
 
