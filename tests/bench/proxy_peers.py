@@ -11,7 +11,7 @@ import subprocess
 import steer_peers
 from common import children_of, cpu_seconds, memory_kb, on_cpus, output_of, session_pids
 from harness import SLUICE, Server, get, need_tool, wait_for
-from steer_peers import Peer, tool
+from steer_peers import Announced, Peer, tool
 
 KEEP = 256  # idle connections to the back end that a worker may keep
 
@@ -187,25 +187,13 @@ listen f
         return [self.proc.pid]
 
 
-class Relay(Proxy):
+class Relay(Announced, Proxy):
     """relay.c, which reads nothing of what it passes on: the floor, one process however many workers others have."""
 
     name = "relay"
 
     def __init__(self, back_port, workers=1, cpus=None, idle_s=600):
         self.words = (on_cpus(cpus) if cpus else []) + [tool("relay"), "0", str(back_port)]
-
-    def __enter__(self):
-        self.proc = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, universal_newlines=True, start_new_session=True
-        )
-        self.port = int(self.proc.stdout.readline().split()[1])
-        return self
-
-    def __exit__(self, *args):
-        self.proc.kill()
-        self.proc.wait()
-        self.proc.stdout.close()
 
 
 PROXIES = {p.name: p for p in (Sluice, Nginx, Haproxy, Relay)}

@@ -142,6 +142,22 @@ def program_stats(server):
 # --- peers ---
 
 
+class Announced:
+    """A program of ours that prints "port N" once it listens: `words` start it."""
+
+    def __enter__(self):
+        self.proc = subprocess.Popen(
+            self.words, stdout=subprocess.PIPE, universal_newlines=True, start_new_session=True
+        )
+        self.port = int(self.proc.stdout.readline().split()[1])
+        return self
+
+    def __exit__(self, *args):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+
 class Peer:
     """Another server in a folder of its own, in a session of its own; ended by its pid."""
 

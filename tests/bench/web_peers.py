@@ -9,12 +9,11 @@ of as many bytes.  HAProxy serves no files, and its log goes over a socket only:
 import os
 import re
 import shutil
-import subprocess
 
 import steer_peers
 from common import cpu_split, memory_kb, on_cpus, output_of, session_pids
 from harness import SLUICE, Server, get, need_tool
-from steer_peers import Peer, tool
+from steer_peers import Announced, Peer, tool
 
 CONSTANT = "hello"
 
@@ -209,7 +208,7 @@ mimetype.assign = ("" => "application/octet-stream")
         return [need_tool("lighttpd"), "-D", "-f", self.config]
 
 
-class Limit(Web):
+class Limit(Announced, Web):
     """limit.c: what the kernel takes for itself."""
 
     name = "limit"
@@ -217,18 +216,6 @@ class Limit(Web):
 
     def __init__(self, workers, cpus, size=len(CONSTANT), is_closing=False):
         self.words = on_cpus(cpus) + [tool("limit"), "0", str(workers), str(size)] + ["close"] * is_closing
-
-    def __enter__(self):
-        self.proc = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, universal_newlines=True, start_new_session=True
-        )
-        self.port = int(self.proc.stdout.readline().split()[1])
-        return self
-
-    def __exit__(self, *args):
-        self.proc.kill()
-        self.proc.wait()
-        self.proc.stdout.close()
 
 
 SERVERS = {s.name: s for s in (Sluice, Nginx, Haproxy, H2o, Lighttpd)}

@@ -120,6 +120,8 @@ int cli_do_top(struct cli *cli);
 int cli_do_reload(struct cli *cli);
 /* What a reload or an upgrade reports, but for its first line. */
 void cli_print_changes(FILE *out, const json_t *report);
+/* In words, or as JSON where that is asked for. */
+void cli_show_report(const struct cli *cli, const json_t *report, void (*print)(FILE *out, const json_t *report));
 
 /* cli_upgrade.c */
 int cli_do_upgrade(struct cli *cli);

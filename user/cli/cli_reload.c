@@ -69,18 +69,23 @@ static void print_report(FILE *out, const json_t *report)
 	cli_print_changes(out, report);
 }
 
+void cli_show_report(const struct cli *cli, const json_t *report, void (*print)(FILE *out, const json_t *report))
+{
+	if (!(cli->given & OPTION_JSON)) {
+		print(cli->env->out, report);
+		return;
+	}
+	json_dumpf(report, cli->env->out, JSON_INDENT(2));
+	fputc('\n', cli->env->out);
+}
+
 int cli_do_reload(struct cli *cli)
 {
-	json_t *question = json_pack("{s:s}", "command", "reload"), *answer = NULL, *report;
+	json_t *question = json_pack("{s:s}", "command", "reload"), *answer = NULL;
 	int status = cli_exchange(cli, question, cli->timeout_ms ? cli->timeout_ms : RELOAD_WAIT_MS, &answer);
 
-	report = json_object_get(answer, "reload");
-	if (status == CLI_OK && (cli->given & OPTION_JSON)) {
-		json_dumpf(report, cli->env->out, JSON_INDENT(2));
-		fputc('\n', cli->env->out);
-	} else if (status == CLI_OK) {
-		print_report(cli->env->out, report);
-	}
+	if (status == CLI_OK)
+		cli_show_report(cli, json_object_get(answer, "reload"), print_report);
 	json_decref(question);
 	json_decref(answer);
 	return status;

@@ -52,19 +52,14 @@ static void print_report(FILE *out, const json_t *report)
 int cli_do_upgrade(struct cli *cli)
 {
 	uint64_t ready_ms = cli->timeout_ms ? cli->timeout_ms : READY_WAIT_MS;
-	json_t *question = make_question(cli, ready_ms), *answer = NULL, *report;
+	json_t *question = make_question(cli, ready_ms), *answer = NULL;
 	int status;
 
 	if (!question)
 		return CLI_FAILURE;
 	status = cli_exchange(cli, question, ready_ms + EXTRA_WAIT_MS, &answer);
-	report = json_object_get(answer, "upgrade");
-	if (status == CLI_OK && (cli->given & OPTION_JSON)) {
-		json_dumpf(report, cli->env->out, JSON_INDENT(2));
-		fputc('\n', cli->env->out);
-	} else if (status == CLI_OK) {
-		print_report(cli->env->out, report);
-	}
+	if (status == CLI_OK)
+		cli_show_report(cli, json_object_get(answer, "upgrade"), print_report);
 	json_decref(question);
 	json_decref(answer);
 	return status;
