@@ -54,8 +54,8 @@ static inline unsigned scan_bad_target(__m128i v)
 	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
 }
 
-/* All but letters and '-', of which nearly every field name is made; the table knows the rest. */
-static inline unsigned scan_bad_name(__m128i v)
+/* 0xffff: letters and '-' only, of which nearly every field name is made. */
+static inline unsigned scan_quick_name_mask(__m128i v)
 {
 	/* Shifted so that 'a' to 'z' become the 26 least signed values: one comparison. */
 	__m128i letter = _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)),
@@ -63,7 +63,22 @@ static inline unsigned scan_bad_name(__m128i v)
 	__m128i good = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)),
 				    _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
 
-	return (unsigned)_mm_movemask_epi8(good) ^ 0xffff;
+	return (unsigned)_mm_movemask_epi8(good);
+}
+
+/* 0xffff: printable ASCII only. */
+static inline unsigned scan_quick_text_mask(__m128i v)
+{
+	/* Signed, and 0x7f has become the least: neither it nor obs-text is above SP. */
+	__m128i good = _mm_cmpgt_epi8(_mm_add_epi8(v, _mm_set1_epi8(1)), _mm_set1_epi8(0x20));
+
+	return (unsigned)_mm_movemask_epi8(good);
+}
+
+/* All but letters and '-'; the table knows the rest. */
+static inline unsigned scan_bad_name(__m128i v)
+{
+	return scan_quick_name_mask(v) ^ 0xffff;
 }
 
 /* All but printable ASCII that a line of a log takes as it is: not '"', not '\\'. */
@@ -106,6 +121,24 @@ static inline __m128i scan_load_short(const char *p, size_t len)
 		}                                                                                  \
 		(p) += 16;                                                                         \
 	}
+
+/* The last step goes back to where there are enough bytes. */
+static inline __attribute__((always_inline)) const char *scan_quick(const char *p, const char *end,
+								    unsigned (*mask_of)(__m128i))
+{
+	unsigned mask;
+
+	for (; p <= end - 16; p += 16) {
+		mask = mask_of(_mm_loadu_si128((const __m128i *)p));
+		if (mask != 0xffff)
+			return p + __builtin_ctz(~mask);
+	}
+	if (p >= end)
+		return NULL;
+	mask = ~mask_of(_mm_loadu_si128((const __m128i *)(end - 16))) & 0xffff;
+	mask >>= 16 - (end - p);
+	return mask ? p + __builtin_ctz(mask) : NULL;
+}
 #else
 #define SCAN_STEPS(p, end, bad_bytes, stop)
 #endif
@@ -155,6 +188,34 @@ static inline const char *scan_token(const char *p, const char *end)
 {
 	SCAN_STEPS(p, end, scan_bad_name, ':');
 	return scan_class(p, end, CLASS_TOKEN);
+}
+
+/*
+ * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too, in
+ * front of `end`; NULL: there is none.  SCAN_QUICK_BYTES in front of `end` can be read, wherever `p` is.
+ */
+#define SCAN_QUICK_BYTES 16
+
+/* Letters and '-'. */
+static inline const char *scan_quick_name(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	return scan_quick(p, end, scan_quick_name_mask);
+#else
+	p = scan_class(p, end, CLASS_TOKEN);
+	return p < end ? p : NULL;
+#endif
+}
+
+/* Printable ASCII. */
+static inline const char *scan_quick_text(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	return scan_quick(p, end, scan_quick_text_mask);
+#else
+	p = scan_class(p, end, CLASS_VALUE);
+	return p < end ? p : NULL;
+#endif
 }
 
 #endif
