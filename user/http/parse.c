@@ -84,9 +84,11 @@ static bool does_llhttp_agree(struct parser *p)
 	return req->framing != BODY_SIZED || llhttp->content_length == req->content_length;
 }
 
+/* The rest is parser_reset's, and the body's once there is one. */
 void parser_init(struct parser *p, const struct parse_limits *limits)
 {
-	*p = (struct parser){.limits = limits};
+	p->limits = limits;
+	p->trailers = NULL;
 }
 
 void parser_reset(struct parser *p, struct request *req)
