@@ -75,6 +75,17 @@ static inline unsigned scan_quick_text_mask(__m128i v)
 	return (unsigned)_mm_movemask_epi8(good);
 }
 
+/* 0xffff: letters, digits, '-' and '.' only. */
+static inline unsigned scan_quick_host_mask(__m128i v)
+{
+	/* From '-' to '9' there is one more, '/'. */
+	__m128i number = _mm_add_epi8(v, _mm_set1_epi8((char)(0x80 - '-')));
+	__m128i good = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')),
+					_mm_cmplt_epi8(number, _mm_set1_epi8(-128 + '9' - '-' + 1)));
+
+	return (unsigned)_mm_movemask_epi8(good) | scan_quick_name_mask(v);
+}
+
 /* All but letters and '-'; the table knows the rest. */
 static inline unsigned scan_bad_name(__m128i v)
 {
@@ -188,6 +199,19 @@ static inline const char *scan_token(const char *p, const char *end)
 {
 	SCAN_STEPS(p, end, scan_bad_name, ':');
 	return scan_class(p, end, CLASS_TOKEN);
+}
+
+/* Is it a name as DNS has them, or an IPv4 address?  False too often. */
+static inline bool scan_is_plain_host(const char *p, size_t len)
+{
+#ifdef __SSE2__
+	if (len >= 4 && len < 16)
+		return scan_quick_host_mask(scan_load_short(p, len)) == 0xffff;
+	for (; len > 16; p += 16, len -= 16)
+		if (scan_quick_host_mask(_mm_loadu_si128((const __m128i *)p)) != 0xffff)
+			return false;
+#endif
+	return scan_class(p, p + len, CLASS_HOST) == p + len;
 }
 
 /*
