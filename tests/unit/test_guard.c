@@ -75,35 +75,65 @@ static void guard__scans_stop_at_the_first_other_byte(void **state)
 	check_scan(scan_value, CLASS_VALUE, (char)0xff);
 }
 
-/* Every byte value at every place of a run that ends a block of exactly the size needed. */
-static void check_quick(scan_fn scan, uint8_t class, const char *never_stops_at)
+static const char *quick_name(const char *p, const char *end)
 {
-	char text[SCAN_QUICK_BYTES + 40];
-	const char *end = text + sizeof(text);
+	return scan_quick_name(p, end, false);
+}
 
-	for (const char *start = end - 40; start <= end; start++) {
-		memset(text, 'x', sizeof(text));
+static const char *quick_text(const char *p, const char *end)
+{
+	return scan_quick_text(p, end, false);
+}
+
+static SCAN_WIDE const char *wide_name(const char *p, const char *end)
+{
+	return scan_quick_name(p, end, true);
+}
+
+static SCAN_WIDE const char *wide_text(const char *p, const char *end)
+{
+	return scan_quick_text(p, end, true);
+}
+
+/* Every byte value at every place of a run, in a block that begins `before` bytes in front of its end, or with the run. */
+static void check_quick(scan_fn scan, size_t before, uint8_t class, const char *never_stops_at)
+{
+	for (size_t len = 0; len <= 70; len++) {
+		size_t size = len < before ? before : len;
+		char *text = malloc(size), *start = text + size - len, *end = text + size;
+
+		memset(text, 'x', size);
 		assert_null(scan(start, end));
-		for (char *at = (char *)start; at < end; at++) {
+		for (char *at = start; at < end; at++) {
 			for (int c = 0; c < 256; c++) {
 				const char *found;
 
 				*at = (char)c;
 				found = scan(start, end);
 				if (found ? found != at : !(classes_of(c) & class))
-					fail_msg("byte %02x %zu before the end", c, (size_t)(end - at));
+					fail_msg("byte %02x at %td of %zu", c, at - start, len);
 				if (found && c && strchr(never_stops_at, c))
 					fail_msg("stops at %c", c);
 			}
 			*at = 'x';
 		}
+		/* What is in front of the run has no say. */
+		memset(text, 0, size - len);
+		assert_null(scan(start, end));
+		free(text);
 	}
 }
 
 static void guard__quick_scans_let_no_other_byte_through(void **state)
 {
-	check_quick(scan_quick_name, CLASS_TOKEN, "ABZabz-");
-	check_quick(scan_quick_text, CLASS_VALUE, " !\"09:AZaz~");
+	static const char letters[] = "ABZabz-", texts[] = " !\"09:AZaz~";
+
+	check_quick(quick_name, SCAN_QUICK_BYTES, CLASS_TOKEN, letters);
+	check_quick(quick_text, SCAN_QUICK_BYTES, CLASS_VALUE, texts);
+	if (!scan_has_wide())
+		return;
+	check_quick(wide_name, SCAN_WIDE_BYTES, CLASS_TOKEN, letters);
+	check_quick(wide_text, SCAN_WIDE_BYTES, CLASS_VALUE, texts);
 }
 
 struct scanned {

@@ -102,32 +102,52 @@ static inline bool is_pair(const char *p, const char *pair)
 	return memcmp(p, pair, 2) == 0;
 }
 
+/* The loop of take_usual_fields: no calls, so that it keeps its registers.  Moves *p behind what it takes, returns its end. */
+static inline __attribute__((always_inline)) struct field *write_usual_fields(struct field *f, const struct field *end,
+									      const char **p, const char *last,
+									      bool is_wide)
+{
+	const char *line = *p;
+
+	for (; f < end; f++) {
+		const char *colon = scan_quick_name(line, last, is_wide), *value, *tail;
+
+		if (!colon || colon == line || !is_pair(colon, ": "))
+			break;
+		value = colon + 2;
+		tail = scan_quick_text(value, last, is_wide);
+		if (!tail || !is_pair(tail, "\r\n") || *value == ' ' || tail[-1] == ' ')
+			break;
+		f->name = span_of(line, (size_t)(colon - line));
+		f->value = span_of(value, (size_t)(tail - value));
+		line = tail + 2;
+	}
+	*p = line;
+	return f;
+}
+
+static SCAN_WIDE struct field *write_wide(struct field *f, const struct field *end, const char **p, const char *last)
+{
+	return write_usual_fields(f, end, p, last, true);
+}
+
 /*
  * Lines that are there as a whole and look as nearly all do (of letters, '-' and printable ASCII, one SP behind the colon),
  * without keeping a state for each byte; and the empty line at the end.  Stops in front of whatever else there is:
- * take_field looks at that line again, so no byte is seen more than twice.  No calls: the loop keeps its registers.
+ * take_field looks at that line again, so no byte is seen more than twice.
  */
-static const char *take_usual_fields(struct guard *g, const struct cursor *c)
+static void take_usual_fields(struct guard *g, struct cursor *c)
 {
 	const char *p = c->p, *last = c->end - 1;
-	struct field *f = &c->fields[g->field_count], *end = &c->fields[field_max(c)];
+	struct field *first = &c->fields[g->field_count], *end = &c->fields[field_max(c)], *f;
 	unsigned count;
 
-	if (last - g->data < SCAN_QUICK_BYTES)
-		return p;
-	for (; f < end; f++) {
-		const char *colon = scan_quick_name(p, last), *value, *tail;
-
-		if (!colon || colon == p || !is_pair(colon, ": "))
-			break;
-		value = colon + 2;
-		tail = scan_quick_text(value, last);
-		if (!tail || !is_pair(tail, "\r\n") || *value == ' ' || tail[-1] == ' ')
-			break;
-		f->name = span_of(p, (size_t)(colon - p));
-		f->value = span_of(value, (size_t)(tail - value));
-		p = tail + 2;
-	}
+	if (last - g->data >= SCAN_WIDE_BYTES && scan_has_wide())
+		f = write_wide(first, end, &p, last);
+	else if (last - g->data >= SCAN_QUICK_BYTES)
+		f = write_usual_fields(first, end, &p, last, false);
+	else
+		return;
 	count = (unsigned)(f - c->fields);
 	g->duplicates |= header_identify(c->fields, g->field_count, count, c->known);
 	g->field_count = (uint16_t)count;
@@ -135,7 +155,7 @@ static const char *take_usual_fields(struct guard *g, const struct cursor *c)
 		g->state = DONE;
 		p += 2;
 	}
-	return p;
+	c->p = p;
 }
 
 static void end_field(struct guard *g, struct cursor *c)
@@ -229,7 +249,7 @@ void guard_run_fields(struct guard *g, struct cursor *c)
 
 	while (c->p < c->end && g->state < DONE) {
 		if (g->state == LINE && c->fields)
-			c->p = take_usual_fields(g, c);
+			take_usual_fields(g, c);
 		if (c->p == c->end)
 			break;
 		if (g->state == LINE_LF)

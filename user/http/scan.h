@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Byte classes of HTTP/1 heads and loops that skip a run of one class: 16 bytes a step where the
- * processor has SSE2 (every x86-64), by table elsewhere and for the last bytes.  Nothing is read at
- * or past `end`. The one place of the parser with #if: everything else is written against these
- * functions.
+ * processor has SSE2 (every x86-64), by table elsewhere and for the last bytes; scan_quick_*() take
+ * 32 in functions of SCAN_WIDE.  Nothing is read at or past `end`. The one place of the parser with
+ * #if: everything else is written against these functions.
  */
 #ifndef SLUICE_HTTP_SCAN_H
 #define SLUICE_HTTP_SCAN_H
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 enum {
@@ -133,21 +133,53 @@ static inline __m128i scan_load_short(const char *p, size_t len)
 		(p) += 16;                                                                         \
 	}
 
-/* The last step goes back to where there are enough bytes. */
-static inline __attribute__((always_inline)) const char *scan_quick(const char *p, const char *end,
-								    unsigned (*mask_of)(__m128i))
+static inline uint32_t scan_name_16(const char *p)
 {
-	unsigned mask;
+	return scan_quick_name_mask(_mm_loadu_si128((const __m128i *)p));
+}
 
-	for (; p <= end - 16; p += 16) {
-		mask = mask_of(_mm_loadu_si128((const __m128i *)p));
-		if (mask != 0xffff)
+static inline uint32_t scan_text_16(const char *p)
+{
+	return scan_quick_text_mask(_mm_loadu_si128((const __m128i *)p));
+}
+
+/* Twice as wide, the same. */
+#define SCAN_WIDE __attribute__((target("avx2")))
+
+static inline SCAN_WIDE uint32_t scan_name_32(const char *p)
+{
+	__m256i v = _mm256_loadu_si256((const __m256i *)p);
+	__m256i letter = _mm256_add_epi8(_mm256_or_si256(v, _mm256_set1_epi8(0x20)),
+					 _mm256_set1_epi8((char)(0x80 - 'a')));
+	__m256i good = _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(-128 + 26), letter),
+				       _mm256_cmpeq_epi8(v, _mm256_set1_epi8('-')));
+
+	return (uint32_t)_mm256_movemask_epi8(good);
+}
+
+static inline SCAN_WIDE uint32_t scan_text_32(const char *p)
+{
+	__m256i v = _mm256_loadu_si256((const __m256i *)p);
+	__m256i good = _mm256_cmpgt_epi8(_mm256_add_epi8(v, _mm256_set1_epi8(1)), _mm256_set1_epi8(0x20));
+
+	return (uint32_t)_mm256_movemask_epi8(good);
+}
+
+/* The last step goes back to where there are enough bytes. */
+static inline __attribute__((always_inline)) const char *scan_quick(const char *p, const char *end, int width,
+								    uint32_t (*mask_at)(const char *))
+{
+	const uint32_t all = UINT32_MAX >> (32 - width);
+	uint32_t mask;
+
+	for (; p <= end - width; p += width) {
+		mask = mask_at(p);
+		if (mask != all)
 			return p + __builtin_ctz(~mask);
 	}
 	if (p >= end)
 		return NULL;
-	mask = ~mask_of(_mm_loadu_si128((const __m128i *)(end - 16))) & 0xffff;
-	mask >>= 16 - (end - p);
+	mask = (mask_at(end - width) ^ all) >> (width - (end - p));
 	return mask ? p + __builtin_ctz(mask) : NULL;
 }
 #else
@@ -216,15 +248,32 @@ static inline bool scan_is_plain_host(const char *p, size_t len)
 
 /*
  * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too, in
- * front of `end`; NULL: there is none.  SCAN_QUICK_BYTES in front of `end` can be read, wherever `p` is.
+ * front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
+ * `is_wide` is a constant: true in functions of SCAN_WIDE only, which are called where scan_has_wide() says so.
  */
 #define SCAN_QUICK_BYTES 16
+#define SCAN_WIDE_BYTES	 32
+
+#ifdef __SSE2__
+static inline bool scan_has_wide(void)
+{
+	return __builtin_cpu_supports("avx2");
+}
+#else
+#define SCAN_WIDE
+
+static inline bool scan_has_wide(void)
+{
+	return false;
+}
+#endif
 
 /* Letters and '-'. */
-static inline const char *scan_quick_name(const char *p, const char *end)
+static inline __attribute__((always_inline)) const char *scan_quick_name(const char *p, const char *end, bool is_wide)
 {
 #ifdef __SSE2__
-	return scan_quick(p, end, scan_quick_name_mask);
+	return is_wide ? scan_quick(p, end, SCAN_WIDE_BYTES, scan_name_32)
+		       : scan_quick(p, end, SCAN_QUICK_BYTES, scan_name_16);
 #else
 	p = scan_class(p, end, CLASS_TOKEN);
 	return p < end ? p : NULL;
@@ -232,10 +281,11 @@ static inline const char *scan_quick_name(const char *p, const char *end)
 }
 
 /* Printable ASCII. */
-static inline const char *scan_quick_text(const char *p, const char *end)
+static inline __attribute__((always_inline)) const char *scan_quick_text(const char *p, const char *end, bool is_wide)
 {
 #ifdef __SSE2__
-	return scan_quick(p, end, scan_quick_text_mask);
+	return is_wide ? scan_quick(p, end, SCAN_WIDE_BYTES, scan_text_32)
+		       : scan_quick(p, end, SCAN_QUICK_BYTES, scan_text_16);
 #else
 	p = scan_class(p, end, CLASS_VALUE);
 	return p < end ? p : NULL;
