@@ -117,18 +117,19 @@ enum header_id header_id_of(struct span name)
 
 uint32_t header_identify(struct field *fields, unsigned from, unsigned to, uint8_t *known)
 {
+	const struct field *end = fields + to;
 	uint32_t duplicates = 0;
 
-	for (unsigned i = from; i < to; i++) {
-		enum header_id id = id_of(fields[i].name);
+	for (struct field *f = fields + from; f < end; f++) {
+		enum header_id id = id_of(f->name);
 
-		fields[i].id = id;
+		f->id = id;
 		if (id == HEADER_OTHER)
 			continue;
 		if (known[id])
 			duplicates |= 1u << id;
 		else
-			known[id] = (uint8_t)(i + 1);
+			known[id] = (uint8_t)(f - fields + 1);
 	}
 	return duplicates;
 }
