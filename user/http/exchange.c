@@ -46,7 +46,6 @@ bool exchange_begin(struct session *s)
 	x->start_ns = srv->loop->now_ns;
 	output_init(&x->output, &srv->buffers);
 	parser_init(&x->parser, &srv->parse);
-	parser_reset(&x->parser, &x->request);
 	s->exchange = x;
 	return true;
 }
@@ -223,6 +222,8 @@ enum step exchange_head(struct session *s)
 	struct exchange *x = s->exchange;
 	size_t head_len;
 
+	if (s->state == SESSION_IDLE)
+		parser_reset(&x->parser, &x->request);
 	s->state = SESSION_HEAD;
 	if (x->in_start > START_MAX)
 		move_to_front(x);
@@ -242,7 +243,6 @@ enum step exchange_head(struct session *s)
 		/* Empty lines between requests are nothing (RFC 9112 2.2): who sends them is as idle as before. */
 		x->in_start = x->in_end;
 		s->state = SESSION_IDLE;
-		parser_reset(&x->parser, &x->request);
 		return STEP_READ;
 	}
 	if (x->in_end < s->server->buffers.item_size)

@@ -513,7 +513,6 @@ static enum step finish(struct session *s)
 	s->state = SESSION_IDLE;
 	s->wait = WAIT_NONE;
 	x->start_ns = s->server->loop->now_ns;
-	parser_reset(&x->parser, &x->request);
 	return STEP_AGAIN;
 }
 
