@@ -38,6 +38,7 @@ static void add_field(enum header_id id, struct span value)
 static struct access_entry entry(struct span target)
 {
 	memset(&req, 0, sizeof(req));
+	req.method = METHOD_GET;
 	req.method_text = SPAN("GET");
 	req.target = target;
 	req.version_minor = 1;
@@ -162,6 +163,7 @@ static void fill(struct access_entry *e, char byte)
 
 	memset(text, byte, sizeof(text));
 	*e = entry(all);
+	req.method = METHOD_OTHER;
 	req.method_text = e->peer_host = all;
 	add_field(HEADER_HOST, all);
 	add_field(HEADER_REFERER, all);

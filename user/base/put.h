@@ -45,12 +45,23 @@ static inline char *put_pair(char *at, unsigned value)
 
 /* Digits of a number, 1 to PUT_U64_MAX. */
 size_t put_u64_len(uint64_t value);
-/* Decimal; `len` must be put_u64_len of it. */
+/* Decimal, of a number of that many digits. */
 char *put_u64_of(char *at, uint64_t value, size_t len);
 
+/* Up to two digits. */
+static inline char *put_small(char *at, unsigned value)
+{
+	return value < 10 ? put_char(at, (char)('0' + value)) : put_pair(at, value);
+}
+
+/* Decimal.  Up to four digits, as most numbers have, without a loop. */
 static inline char *put_u64(char *at, uint64_t value)
 {
-	return value < 10 ? put_char(at, (char)('0' + value)) : put_u64_of(at, value, put_u64_len(value));
+	if (value < 100)
+		return put_small(at, (unsigned)value);
+	if (value < 10000)
+		return put_pair(put_small(at, (unsigned)value / 100), (unsigned)value % 100);
+	return put_u64_of(at, value, put_u64_len(value));
 }
 
 #endif

@@ -117,8 +117,10 @@ static bool has_request_line(const struct access_entry *e)
 static char *put_request_line(char *at, const struct access_entry *e)
 {
 	if (has_request_line(e)) {
-		at = put_text(at, e->req->method_text, SHORT_MAX);
-		at = put_char(at, ' ');
+		if (e->req->method == METHOD_GET)
+			at = put_lit(at, "GET ");
+		else
+			at = put_char(put_text(at, e->req->method_text, SHORT_MAX), ' ');
 		at = put_text(at, e->req->target, TARGET_MAX);
 		at = put_lit(at, " HTTP/1.");
 		return put_char(at, (char)('0' + e->req->version_minor % 10));
