@@ -441,23 +441,26 @@ static uint64_t duration_us(const struct exchange *x, uint64_t now_ns)
 	return (now_ns - x->start_ns) / 1000;
 }
 
-static void fill_entry(struct session *s, struct access_entry *e, uint64_t now_ns, const char *reason)
+static struct access_entry entry_of(struct session *s, uint64_t now_ns, const char *reason)
 {
-	struct exchange *x = s->exchange;
+	const struct exchange *x = s->exchange;
 	uint64_t given = x->output.total - x->output_before;
-	uint64_t waiting = s->state == SESSION_CLOSED ? x->output.queued : 0;
+	uint64_t sent = given - MIN(given, s->state == SESSION_CLOSED ? x->output.queued : 0);
 
-	*e = (struct access_entry){ .req = &x->request };
-	e->status = x->reply.is_begun ? x->reply.status : 0;
-	e->bytes_sent = given - MIN(given, waiting);
-	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);
-	e->wall_ns = server_wall_ns(s->server, now_ns);
-	e->duration_us = duration_us(x, now_ns);
-	e->reason = x->reply.why ? x->reply.why : x->why ? x->why : reason;
-	e->origin = &x->reply.origin;
-	e->slot = s->server->slot;
-	e->connection = s->serial;
-	e->request_number = s->request_count;
+	/* The address is added by session_log. */
+	return (struct access_entry){
+		.req = &x->request,
+		.status = x->reply.is_begun ? x->reply.status : 0,
+		.bytes_sent = sent,
+		.body_sent = sent - MIN(sent, x->reply_head_len),
+		.wall_ns = server_wall_ns(s->server, now_ns),
+		.duration_us = duration_us(x, now_ns),
+		.reason = x->reply.why ? x->reply.why : x->why ? x->why : reason,
+		.slot = s->server->slot,
+		.connection = s->serial,
+		.request_number = s->request_count,
+		.origin = &x->reply.origin,
+	};
 }
 
 /* A request that has ended, or has become something else, in the counters; once. */
@@ -488,7 +491,7 @@ void exchange_log(struct session *s, const char *reason)
 	count_request(s, now_ns);
 	if (!s->server->on_request_done)
 		return;
-	fill_entry(s, &e, now_ns, reason);
+	e = entry_of(s, now_ns, reason);
 	session_log(s, &e);
 }
 
@@ -497,5 +500,5 @@ void exchange_count(struct session *s, struct access_entry *ret_entry)
 	uint64_t now_ns = clock_ns();
 
 	count_request(s, now_ns);
-	fill_entry(s, ret_entry, now_ns, "");
+	*ret_entry = entry_of(s, now_ns, "");
 }
