@@ -46,7 +46,6 @@ bool exchange_begin(struct session *s)
 	x->start_ns = srv->loop->now_ns;
 	output_init(&x->output, &srv->buffers);
 	parser_init(&x->parser, &srv->parse);
-	parser_reset(&x->parser, &x->request);
 	s->exchange = x;
 	return true;
 }
@@ -225,6 +224,8 @@ enum step exchange_head(struct session *s)
 
 	if (!x || x->in_start == x->in_end)
 		return STEP_READ;
+	if (s->state == SESSION_IDLE)
+		parser_reset(&x->parser, &x->request);
 	s->state = SESSION_HEAD;
 	if (x->in_start > START_MAX)
 		move_to_front(x);
@@ -233,7 +234,7 @@ enum step exchange_head(struct session *s)
 		x->in_start += (unsigned)head_len;
 		x->head_end = x->in_start;
 		dispatch(s);
-		return STEP_AGAIN;
+		return s->state == SESSION_ACTIVE ? exchange_active(s) : STEP_AGAIN;
 	case PARSE_FAIL:
 		exchange_refuse(s, x->parser.status, x->parser.why);
 		return STEP_AGAIN;
@@ -244,7 +245,6 @@ enum step exchange_head(struct session *s)
 		/* Empty lines between requests are nothing (RFC 9112 2.2): who sends them is as idle as before. */
 		x->in_start = x->in_end;
 		s->state = SESSION_IDLE;
-		parser_reset(&x->parser, &x->request);
 		return STEP_READ;
 	}
 	if (x->in_end < s->server->buffers.item_size)

@@ -528,8 +528,7 @@ static enum step finish(struct session *s)
 	s->state = SESSION_IDLE;
 	s->wait = WAIT_NONE;
 	x->start_ns = s->server->loop->now_ns;
-	parser_reset(&x->parser, &x->request);
-	return STEP_AGAIN;
+	return x->in_start < x->in_end ? STEP_AGAIN : STEP_READ;
 }
 
 static enum step next_step(struct session *s, struct turn *turn)
@@ -582,12 +581,12 @@ static void run_steps(struct session *s)
 	while (!has_failed(s)) {
 		enum step step = next_step(s, &turn);
 
-		if (step == STEP_READ)
-			step = read_or_flush(s, &turn);
-		else if (step == STEP_FLUSH)
+		if (step == STEP_FLUSH)
 			step = flush(s, &turn);
 		else if (step == STEP_FINISH)
 			step = finish(s);
+		if (step == STEP_READ)
+			step = read_or_flush(s, &turn);
 		if (step == STEP_CLOSED)
 			return;
 		if (step == STEP_WAIT)
