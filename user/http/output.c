@@ -92,15 +92,11 @@ static void make_room(struct output *o)
 	o->cap *= 2;
 }
 
-static struct output_segment *segment_add(struct output *o)
+static inline struct output_segment *segment_add(struct output *o)
 {
-	if (o->has_failed)
-		return NULL;
 	if (o->end == o->cap)
 		make_room(o);
-	if (o->has_failed)
-		return NULL;
-	return &o->segments[o->end++];
+	return o->has_failed ? NULL : &o->segments[o->end++];
 }
 
 static void count_added(struct output *o, uint64_t len)
@@ -163,12 +159,11 @@ void output_add(struct output *o, const void *data, size_t len)
 	const char *from = data;
 
 	while (len > 0) {
-		size_t room = tail_room(o);
-		size_t part;
+		size_t room = tail_room(o), part;
 
 		if (o->has_failed || (room == 0 && !tail_renew(o)))
 			return;
-		part = MIN(len, tail_room(o));
+		part = MIN(len, room ? room : tail_room(o));
 		memcpy(o->tail->data + o->tail->used, from, part);
 		output_commit(o, part);
 		from += part;
