@@ -179,7 +179,7 @@ static void http1_begin(struct reply *r)
 }
 
 /* False: the bytes are not to be sent. */
-static bool account(struct reply *r, uint64_t len)
+static inline bool account(struct reply *r, uint64_t len)
 {
 	BUG_ON(!r->is_begun || r->is_ended);
 	r->written += len;
@@ -188,20 +188,24 @@ static bool account(struct reply *r, uint64_t len)
 	return len > 0 && !r->has_no_content;
 }
 
-static void chunk_open(struct reply *r, uint64_t len)
+static void put_chunk_size(struct reply *r, uint64_t len)
 {
 	char line[24];
 	struct buf b;
 
-	if (!is_chunked(r))
-		return;
 	buf_init(&b, line, sizeof(line));
 	buf_add_hex(&b, len);
 	buf_add_lit(&b, "\r\n");
 	output_add(&exchange_of(r)->output, b.ptr, b.len);
 }
 
-static void chunk_close(struct reply *r)
+static inline void chunk_open(struct reply *r, uint64_t len)
+{
+	if (is_chunked(r))
+		put_chunk_size(r, len);
+}
+
+static inline void chunk_close(struct reply *r)
 {
 	if (is_chunked(r))
 		output_add(&exchange_of(r)->output, "\r\n", 2);

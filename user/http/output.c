@@ -251,6 +251,14 @@ static void consume(struct output *o, uint64_t count)
 	}
 }
 
+/* What nearly every reply is: all in one piece. */
+static ssize_t write_last(const struct output_segment *s, struct conn *c, bool has_end)
+{
+	const struct iovec iov = { (void *)s->ptr, s->len };
+
+	return conn_writev(c, &iov, 1, has_end);
+}
+
 static ssize_t write_memory(struct output *o, struct conn *c, bool has_end)
 {
 	struct iovec iov[IOV_COUNT];
@@ -291,6 +299,8 @@ static enum flush_result why_stopped(ssize_t n, bool is_file)
 
 static ssize_t write_segment(struct output *o, struct conn *c, struct output_segment *s, bool has_end)
 {
+	if (s->ptr && o->first + 1 == o->end)
+		return write_last(s, c, has_end);
 	if (s->ptr)
 		return write_memory(o, c, has_end);
 	if (s->pipe)
