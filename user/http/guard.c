@@ -144,7 +144,7 @@ static void run_request_line(struct guard *g, struct cursor *c)
 		guard_fail(g, 414, "request line too long");
 }
 
-/* The first bytes of a request: what is usual of it.  Limits are left to the states: nothing at or past one is taken. */
+/* The first bytes of a request: what is usual of it.  Nothing at or past a limit is taken; to refuse is the states' part. */
 static void take_usual(struct guard *g, const struct parse_limits *limits, struct request *req, size_t len)
 {
 	const char *data = g->data, *p;

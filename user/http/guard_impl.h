@@ -82,8 +82,8 @@ static inline unsigned guard_field_max(const struct parse_limits *limits)
 }
 
 /*
- * guard_usual.c.  From the start of a request on: its line, where all of it is in front of `end` and good; then the state is
- * LINE.  Returns where the next byte is.
+ * guard_usual.c.  From the start of a request on: its line, where all of it is in front of `end` and good; then the state
+ * is LINE.  Returns where the next byte is.
  */
 const char *guard_usual_line(struct guard *g, const char *line, const char *end);
 /*

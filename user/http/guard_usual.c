@@ -3,8 +3,8 @@
  * The byte scanner: what nearly every message looks like, without keeping a state for each byte.
  *
  * Only what is there as a whole is taken: a request line with its CRLF, field lines with theirs (of letters, '-' and
- * printable ASCII, one SP behind the colon), the empty line.  In front of whatever else there is these stop, and the states
- * of guard.c and guard_fields.c look at that line again; so no byte is seen more than twice.  They refuse nothing.
+ * printable ASCII, one SP behind the colon), the empty line.  These stop in front of whatever else there is, and refuse
+ * nothing: the states of guard.c and guard_fields.c look at that line again, so no byte is seen more than twice.
  */
 #include "http/guard_impl.h"
 #include "http/scan.h"
