@@ -28,7 +28,7 @@ static enum parse_state fail(struct parser *p, unsigned status, const char *why)
 /*
  * llhttp refuses methods it has not heard of; whether to serve one is the handlers' business (405, 501), so it reads
  * POST in their place, which allows the same content.  What a line leaves in it does not depend on the target, which
- * guard and rules have checked: it gets the shortest.
+ * guard and rules have checked: it gets the shortest of its form.
  */
 static bool show_request_line(llhttp_t *llhttp, const struct request *req)
 {
