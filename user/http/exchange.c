@@ -222,8 +222,6 @@ enum step exchange_head(struct session *s)
 	struct exchange *x = s->exchange;
 	size_t head_len;
 
-	if (!x || x->in_start == x->in_end)
-		return STEP_READ;
 	if (s->state == SESSION_IDLE)
 		parser_reset(&x->parser, &x->request);
 	s->state = SESSION_HEAD;
