@@ -96,6 +96,62 @@ def test_nothing_is_missed_once_the_handshake_is_over():
             wait_for(lambda: stats(s)["connections"] == 0, "it is gone")
 
 
+# One worker cannot watch anything more, for a while, once a subscriber has begun to speak to it.
+REFUSED_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static bool is_refusing;
+static struct timespec begin;
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+	ssize_t (*real)(int, void *, size_t, int) = dlsym(RTLD_NEXT, "recv");
+	ssize_t n = real(fd, data, len, flags);
+
+	if (n > 0 && memmem(data, (size_t)n, "deaf", 4) && begin.tv_sec == 0) {
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		is_refusing = true;
+	}
+	return n;
+}
+
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	int (*real)(int, int, int, struct epoll_event *) = dlsym(RTLD_NEXT, "epoll_ctl");
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	is_refusing = is_refusing && (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 250;
+	if (!is_refusing || op != EPOLL_CTL_ADD)
+		return real(epfd, op, fd, event);
+	errno = ENOMEM;
+	return -1;
+}
+"""
+
+
+def test_a_worker_that_cannot_listen_tries_again():
+    """It tells who has subscribed meanwhile, rather than let them wait for messages that it never hears."""
+    s = server()
+    preload(s, REFUSED_C)
+    with s:
+        with WebSocket(s, "/news?deaf") as subscriber:
+            assert subscriber.read_close() == (1013, b"messages were lost")
+        wait_for(lambda: "are heard again" in s.stderr(), "it listens")
+        subscribers = spread(s, 4)
+        subscribers[0].send(frame(TEXT, "all is well"))
+        for w in subscribers:
+            assert w.read() == (TEXT, b"all is well")
+        close_all(subscribers)
+
+
 def test_all_get_it():
     """Each subscriber of each worker, the sender included, gets each message once, those of one sender in order."""
     with server() as s:

@@ -827,6 +827,18 @@ def test_a_redis_by_name_is_known_without_asking_again():
             dns.is_mute = False
 
 
+def writers_of(s, path):
+    """Processes of this server, of earlier masters too, that have the file open."""
+    pids = []
+    for pid in session_pids(s.proc.pid):
+        # One that has just left has none.
+        with contextlib.suppress(OSError):
+            names = os.listdir("/proc/%d/fd" % pid)
+            if any(os.readlink("/proc/%d/fd/%s" % (pid, name)) == path for name in names):
+                pids.append(pid)
+    return pids
+
+
 def test_log_is_opened_anew_by_old_workers_too():
     with backend.Backend(name="b") as b:
         log = {"access": "@DIR@/a.log", "format": "combined", "flush": "5ms"}
@@ -838,6 +850,7 @@ def test_log_is_opened_anew_by_old_workers_too():
             path = os.path.join(s.dir, "a.log")
             os.rename(path, path + ".1")
             assert s.cli("reopen").returncode == 0
+            wait_for(lambda: not writers_of(s, path + ".1"), "the old worker has it too")
             gate.set()
             assert c.read_response().status == 200
             wait_for(lambda: os.path.exists(path) and "/gate" in open(path).read(), "its line is in the new one")

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "net/fd_pass.h"
 #include "proc/supervisor.h"
 #include "proc/worker.h"
@@ -309,6 +310,33 @@ static void supervisor__retires_without_a_signal(void **state)
 	assert_int_equal(supervisor_living(&sup), 0);
 }
 
+/* An owner that keeps a process and needs to know nothing of it. */
+static void supervisor__tells_the_log_where_there_are_no_ops(void **state)
+{
+	static const struct supervisor_ops few = {.run_child = run_child, .on_empty = on_empty};
+	char text[400] = "";
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	log_set_fd(fds[1]);
+	sup.ops = &few;
+	sup.name = "keeper";
+	assert_int_equal(supervisor_start(&sup, COUNT), 0);
+	for (unsigned i = 0; i < TURNS_MAX && !sup.was_ready; i++)
+		loop_turn(&loop, 5);
+	sup.workers[0].failures = 1;
+	assert_int_equal(kill(sup.workers[0].pid, SIGKILL), 0);
+	run_until(&sup.workers[0].restarts, 1);
+	for (unsigned i = 0; i < TURNS_MAX && !sup.workers[0].is_ready; i++)
+		loop_turn(&loop, 5);
+	log_set_fd(-1);
+	assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
+	assert_non_null(strstr(text, ") killed by signal 9; another starts in 100 ms"));
+	assert_non_null(strstr(text, "the keeper works again"));
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* One that does not stop talking leaves the others their turn. */
 static void supervisor__takes_a_few_messages_at_a_time(void **state)
 {
@@ -342,6 +370,7 @@ int main(void)
 		TEST(supervisor__keeps_channels_from_siblings),
 		TEST(supervisor__passes_on_the_reason_and_other_messages),
 		TEST(supervisor__retires_without_a_signal),
+		TEST(supervisor__tells_the_log_where_there_are_no_ops),
 		TEST(supervisor__takes_a_few_messages_at_a_time),
 	};
 

@@ -224,8 +224,6 @@ enum step exchange_head(struct session *s)
 	struct exchange *x = s->exchange;
 	size_t head_len;
 
-	if (!x || x->in_start == x->in_end)
-		return STEP_READ;
 	s->state = SESSION_HEAD;
 	if (x->in_start > START_MAX)
 		move_to_front(x);

@@ -9,6 +9,8 @@
 #include "http/guard_impl.h"
 #include "http/scan.h"
 
+#define VERSION_BYTES ((ptrdiff_t)strlen(" HTTP/1.1\r\n"))
+
 static void take_empty_lines(struct guard *g, struct cursor *c)
 {
 	while (c->p < c->end && g->state <= START_LF) {
@@ -133,13 +135,41 @@ static void take_request_line(struct guard *g, struct cursor *c, const char *end
 	c->p = p;
 }
 
+/* The whole line at once, as nearly every one comes.  Nothing is done where it is not all there, or not right. */
+static void take_usual_line(struct guard *g, struct cursor *c, const char *end)
+{
+	const char *line = c->p, *target, *p;
+
+	if (end - line >= 4 && memcmp(line, "GET ", 4) == 0)
+		p = line + 3;
+	else
+		p = scan_class(line, end - line > GUARD_METHOD_MAX ? line + GUARD_METHOD_MAX : end, CLASS_TOKEN);
+	if (p == line || p == end || *p != ' ')
+		return;
+	target = p + 1;
+	p = scan_target(target, end);
+	if (p == target || end - p < VERSION_BYTES || memcmp(p, " HTTP/1.", 8) != 0 || (p[8] | 1) != '1' ||
+	    memcmp(p + 9, "\r\n", 2) != 0)
+		return;
+	g->method_len = (uint32_t)(target - 1 - line);
+	g->target_len = (uint32_t)(p - target);
+	g->version_major = 1;
+	g->version_minor = p[8] & 1;
+	g->is_line_good = true;
+	g->state = LINE;
+	c->p = p + VERSION_BYTES;
+}
+
 static void run_request_line(struct guard *g, struct cursor *c)
 {
 	const char *end;
 	bool is_limit =
 		guard_clip(g, c, MIN(c->limits->request_line_max + 1, c->limits->head_max), &end);
 
-	take_request_line(g, c, end);
+	if (guard_offset(c, c->p) == g->head_start)
+		take_usual_line(g, c, end);
+	if (g->state <= VERSION_END)
+		take_request_line(g, c, end);
 	if (g->state <= VERSION_END && is_limit)
 		guard_fail(g, 414, "request line too long");
 }

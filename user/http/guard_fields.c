@@ -97,70 +97,81 @@ static void end_name(struct guard *g, struct cursor *c, const char *p)
 		guard_fail(g, 400, guard_wrong_byte(*p, "bad byte in field name"));
 }
 
-/*
- * At `end` is the CR.  Of the bytes that a value may have only SP and HTAB are not above SP.  `nth` counts from 1.  What is
- * given back goes into the guard's `duplicates`.
- */
-static inline uint32_t write_down(struct field *f, unsigned nth, uint8_t *known, struct span name, const char *value,
-				  const char *end)
+static inline bool is_pair(const char *p, const char *pair)
 {
-	enum header_id id = header_id_of(name);
+	return memcmp(p, pair, 2) == 0;
+}
 
-	while (*value == ' ' || *value == '\t')
-		value++;
-	while (end > value && (uint8_t)end[-1] <= ' ')
-		end--;
-	f->name = name;
-	f->value = span_of(value, (size_t)(end - value));
-	f->id = id;
-	if (id == HEADER_OTHER)
-		return 0;
-	if (known[id])
-		return 1u << id;
-	known[id] = (uint8_t)nth;
-	return 0;
+/* The loop of take_usual_fields: no calls, so that it keeps its registers.  Moves *p behind what it takes, returns its end. */
+static inline __attribute__((always_inline)) struct field *write_usual_fields(struct field *f, const struct field *end,
+									      const char **p, const char *last,
+									      bool is_wide)
+{
+	const char *line = *p;
+
+	for (; f < end; f++) {
+		const char *colon = scan_quick_name(line, last, is_wide), *value, *tail;
+
+		if (!colon || colon == line || !is_pair(colon, ": "))
+			break;
+		value = colon + 2;
+		tail = scan_quick_text(value, last, is_wide);
+		if (!tail || !is_pair(tail, "\r\n") || *value == ' ' || tail[-1] == ' ')
+			break;
+		f->name = span_of(line, (size_t)(colon - line));
+		f->value = span_of(value, (size_t)(tail - value));
+		line = tail + 2;
+	}
+	*p = line;
+	return f;
+}
+
+static SCAN_WIDE struct field *write_wide(struct field *f, const struct field *end, const char **p, const char *last)
+{
+	return write_usual_fields(f, end, p, last, true);
 }
 
 /*
- * Lines that are there as a whole, which is nearly all of them, without keeping a state for each
- * byte.  Stops in front of whatever else there is; take_field looks at that line again, so no byte
- * is seen more than twice.
+ * Lines that are there as a whole and look as nearly all do (of letters, '-' and printable ASCII, one SP behind the colon),
+ * without keeping a state for each byte; and the empty line at the end.  Stops in front of whatever else there is:
+ * take_field looks at that line again, so no byte is seen more than twice.
  */
-static const char *take_whole_fields(struct guard *g, const struct cursor *c)
+static void take_usual_fields(struct guard *g, struct cursor *c)
 {
-	const char *p = c->p, *end = c->end;
-	struct field *fields = c->fields;
-	unsigned count = g->field_count, most = field_max(c);
-	uint8_t *known = c->known;
-	uint32_t duplicates = 0;
+	const char *p = c->p, *last = c->end - 1;
+	struct field *first = &c->fields[g->field_count], *end = &c->fields[field_max(c)], *f;
+	unsigned count;
 
-	for (; count < most; count++) {
-		const char *colon = scan_token(p, end), *tail;
-
-		if (colon == p || colon == end || *colon != ':')
-			break;
-		tail = scan_value(colon + 1, end);
-		if (end - tail < 2 || tail[0] != '\r' || tail[1] != '\n')
-			break;
-		duplicates |= write_down(&fields[count], count + 1, known, span_of(p, (size_t)(colon - p)), colon + 1,
-					 tail);
-		p = tail + 2;
-	}
+	if (last - g->data >= SCAN_WIDE_BYTES && scan_has_wide())
+		f = write_wide(first, end, &p, last);
+	else if (last - g->data >= SCAN_QUICK_BYTES)
+		f = write_usual_fields(first, end, &p, last, false);
+	else
+		return;
+	count = (unsigned)(f - c->fields);
+	g->duplicates |= header_identify(c->fields, g->field_count, count, c->known);
 	g->field_count = (uint16_t)count;
-	g->duplicates |= duplicates;
-	return p;
+	if (p < last && is_pair(p, "\r\n")) {
+		g->state = DONE;
+		p += 2;
+	}
+	c->p = p;
 }
 
 static void end_field(struct guard *g, struct cursor *c)
 {
+	struct field *f;
+
 	g->state = LINE;
-	g->field_count++;
-	if (c->fields)
-		g->duplicates |= write_down(&c->fields[g->field_count - 1], g->field_count, c->known,
-					    span_of(g->data + g->line_start, g->colon - g->line_start),
-					    g->data + g->colon + 1, g->data + g->value_end);
-	else if (c->trailers)
+	if (c->fields) {
+		f = &c->fields[g->field_count];
+		f->name = span_of(g->data + g->line_start, g->colon - g->line_start);
+		f->value = span_trim(span_of(g->data + g->colon + 1, g->value_end - g->colon - 1));
+		g->duplicates |= header_identify(c->fields, g->field_count, g->field_count + 1u, c->known);
+	} else if (c->trailers) {
 		keep_line(g, c);
+	}
+	g->field_count++;
 }
 
 static const char *take_name(struct guard *g, struct cursor *c, const char *p)
@@ -238,7 +249,7 @@ void guard_run_fields(struct guard *g, struct cursor *c)
 
 	while (c->p < c->end && g->state < DONE) {
 		if (g->state == LINE && c->fields)
-			c->p = take_whole_fields(g, c);
+			take_usual_fields(g, c);
 		if (c->p == c->end)
 			break;
 		if (g->state == LINE_LF)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Byte classes of HTTP/1 heads and loops that skip a run of one class: 16 bytes a step where the
- * processor has SSE2 (every x86-64), by table elsewhere and for the last bytes.  Nothing is read at
- * or past `end`. The one place of the parser with #if: everything else is written against these
- * functions.
+ * processor has SSE2 (every x86-64), by table elsewhere and for the last bytes; scan_quick_*() take
+ * 32 in functions of SCAN_WIDE.  Nothing is read at or past `end`. The one place of the parser with
+ * #if: everything else is written against these functions.
  */
 #ifndef SLUICE_HTTP_SCAN_H
 #define SLUICE_HTTP_SCAN_H
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 enum {
@@ -54,8 +54,8 @@ static inline unsigned scan_bad_target(__m128i v)
 	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
 }
 
-/* All but letters and '-', of which nearly every field name is made; the table knows the rest. */
-static inline unsigned scan_bad_name(__m128i v)
+/* 0xffff: letters and '-' only, of which nearly every field name is made. */
+static inline unsigned scan_quick_name_mask(__m128i v)
 {
 	/* Shifted so that 'a' to 'z' become the 26 least signed values: one comparison. */
 	__m128i letter = _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)),
@@ -63,7 +63,33 @@ static inline unsigned scan_bad_name(__m128i v)
 	__m128i good = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)),
 				    _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
 
-	return (unsigned)_mm_movemask_epi8(good) ^ 0xffff;
+	return (unsigned)_mm_movemask_epi8(good);
+}
+
+/* 0xffff: printable ASCII only. */
+static inline unsigned scan_quick_text_mask(__m128i v)
+{
+	/* Signed, and 0x7f has become the least: neither it nor obs-text is above SP. */
+	__m128i good = _mm_cmpgt_epi8(_mm_add_epi8(v, _mm_set1_epi8(1)), _mm_set1_epi8(0x20));
+
+	return (unsigned)_mm_movemask_epi8(good);
+}
+
+/* 0xffff: letters, digits, '-' and '.' only. */
+static inline unsigned scan_quick_host_mask(__m128i v)
+{
+	/* From '-' to '9' there is one more, '/'. */
+	__m128i number = _mm_add_epi8(v, _mm_set1_epi8((char)(0x80 - '-')));
+	__m128i good = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')),
+					_mm_cmplt_epi8(number, _mm_set1_epi8(-128 + '9' - '-' + 1)));
+
+	return (unsigned)_mm_movemask_epi8(good) | scan_quick_name_mask(v);
+}
+
+/* All but letters and '-'; the table knows the rest. */
+static inline unsigned scan_bad_name(__m128i v)
+{
+	return scan_quick_name_mask(v) ^ 0xffff;
 }
 
 /* All but printable ASCII that a line of a log takes as it is: not '"', not '\\'. */
@@ -106,6 +132,56 @@ static inline __m128i scan_load_short(const char *p, size_t len)
 		}                                                                                  \
 		(p) += 16;                                                                         \
 	}
+
+static inline uint32_t scan_name_16(const char *p)
+{
+	return scan_quick_name_mask(_mm_loadu_si128((const __m128i *)p));
+}
+
+static inline uint32_t scan_text_16(const char *p)
+{
+	return scan_quick_text_mask(_mm_loadu_si128((const __m128i *)p));
+}
+
+/* Twice as wide, the same; in the compiler's own operators, for these let equal constants share a register. */
+#define SCAN_WIDE __attribute__((target("avx2")))
+typedef uint8_t scan_bytes __attribute__((vector_size(32)));
+typedef int8_t scan_signed __attribute__((vector_size(32)));
+
+static inline SCAN_WIDE uint32_t scan_name_32(const char *p)
+{
+	scan_bytes v = (scan_bytes)_mm256_loadu_si256((const __m256i *)p);
+	scan_signed letter = (scan_signed)((v | 0x20) + (uint8_t)(0x80 - 'a'));
+	scan_signed good = (letter < -128 + 26) | (v == '-');
+
+	return (uint32_t)_mm256_movemask_epi8((__m256i)good);
+}
+
+static inline SCAN_WIDE uint32_t scan_text_32(const char *p)
+{
+	scan_bytes v = (scan_bytes)_mm256_loadu_si256((const __m256i *)p);
+	scan_signed good = (scan_signed)(v + 1) > 0x20;
+
+	return (uint32_t)_mm256_movemask_epi8((__m256i)good);
+}
+
+/* The last step goes back to where there are enough bytes. */
+static inline __attribute__((always_inline)) const char *scan_quick(const char *p, const char *end, int width,
+								    uint32_t (*mask_at)(const char *))
+{
+	const uint32_t all = UINT32_MAX >> (32 - width);
+	uint32_t mask;
+
+	for (; p <= end - width; p += width) {
+		mask = mask_at(p);
+		if (mask != all)
+			return p + __builtin_ctz(~mask);
+	}
+	if (p >= end)
+		return NULL;
+	mask = (mask_at(end - width) ^ all) >> (width - (end - p));
+	return mask ? p + __builtin_ctz(mask) : NULL;
+}
 #else
 #define SCAN_STEPS(p, end, bad_bytes, stop)
 #endif
@@ -155,6 +231,65 @@ static inline const char *scan_token(const char *p, const char *end)
 {
 	SCAN_STEPS(p, end, scan_bad_name, ':');
 	return scan_class(p, end, CLASS_TOKEN);
+}
+
+/* Is it a name as DNS has them, or an IPv4 address?  False too often. */
+static inline bool scan_is_plain_host(const char *p, size_t len)
+{
+#ifdef __SSE2__
+	if (len >= 4 && len < 16)
+		return scan_quick_host_mask(scan_load_short(p, len)) == 0xffff;
+	for (; len > 16; p += 16, len -= 16)
+		if (scan_quick_host_mask(_mm_loadu_si128((const __m128i *)p)) != 0xffff)
+			return false;
+#endif
+	return scan_class(p, p + len, CLASS_HOST) == p + len;
+}
+
+/*
+ * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too, in
+ * front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
+ * `is_wide` is a constant: true in functions of SCAN_WIDE only, which are called where scan_has_wide() says so.
+ */
+#define SCAN_QUICK_BYTES 16
+#define SCAN_WIDE_BYTES	 32
+
+#ifdef __SSE2__
+static inline bool scan_has_wide(void)
+{
+	return __builtin_cpu_supports("avx2");
+}
+#else
+#define SCAN_WIDE
+
+static inline bool scan_has_wide(void)
+{
+	return false;
+}
+#endif
+
+/* Letters and '-'. */
+static inline __attribute__((always_inline)) const char *scan_quick_name(const char *p, const char *end, bool is_wide)
+{
+#ifdef __SSE2__
+	return is_wide ? scan_quick(p, end, SCAN_WIDE_BYTES, scan_name_32)
+		       : scan_quick(p, end, SCAN_QUICK_BYTES, scan_name_16);
+#else
+	p = scan_class(p, end, CLASS_TOKEN);
+	return p < end ? p : NULL;
+#endif
+}
+
+/* Printable ASCII. */
+static inline __attribute__((always_inline)) const char *scan_quick_text(const char *p, const char *end, bool is_wide)
+{
+#ifdef __SSE2__
+	return is_wide ? scan_quick(p, end, SCAN_WIDE_BYTES, scan_text_32)
+		       : scan_quick(p, end, SCAN_QUICK_BYTES, scan_text_16);
+#else
+	p = scan_class(p, end, CLASS_VALUE);
+	return p < end ? p : NULL;
+#endif
 }
 
 #endif

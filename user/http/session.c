@@ -524,10 +524,12 @@ static enum step finish(struct session *s)
 
 static enum step next_step(struct session *s, struct turn *turn)
 {
+	const struct exchange *x = s->exchange;
+
 	switch (s->state) {
 	case SESSION_IDLE:
 	case SESSION_HEAD:
-		return exchange_head(s);
+		return x && x->in_start < x->in_end ? exchange_head(s) : STEP_READ;
 	case SESSION_ACTIVE:
 		return exchange_active(s);
 	case SESSION_LINGER:
@@ -552,26 +554,28 @@ static enum step read_or_flush(struct session *s, struct turn *turn)
 	return read_input(s, turn);
 }
 
-static bool has_failed(struct session *s)
+static void close_failed(struct session *s)
 {
 	bool is_idle = (s->state == SESSION_IDLE || s->state == SESSION_PROXY_HEADER) && !s->exchange;
 
-	if (!s->conn.has_failed)
-		return false;
 	if (s->state == SESSION_LINGER)
 		session_close(s, (enum close_reason)s->close_reason);
 	else
 		session_close(s, is_idle ? CLOSE_CLIENT : CLOSE_CLIENT_ABORT);
-	return true;
 }
 
 static void run_steps(struct session *s)
 {
 	struct turn turn = { 0 };
 
-	while (!has_failed(s)) {
-		enum step step = next_step(s, &turn);
+	for (;;) {
+		enum step step;
 
+		if (s->conn.has_failed) {
+			close_failed(s);
+			return;
+		}
+		step = next_step(s, &turn);
 		if (step == STEP_READ)
 			step = read_or_flush(s, &turn);
 		else if (step == STEP_FLUSH)

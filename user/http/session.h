@@ -199,7 +199,7 @@ enum step {
 bool exchange_begin(struct session *s);
 /* Gives back everything borrowed. */
 void exchange_end(struct session *s);
-/* Tries to find a complete head in the input and dispatches it. */
+/* Tries to find a complete head in the input, of which there is some, and dispatches it. */
 enum step exchange_head(struct session *s);
 /* Goes on with body and reply of the request at hand. */
 enum step exchange_active(struct session *s);

@@ -7,15 +7,6 @@
 #include "proc/master_internal.h"
 #include "proc/sharer.h"
 
-static void on_start(void *owner, unsigned slot)
-{
-}
-
-static void on_started(void *owner, unsigned slot, pid_t pid)
-{
-	log_debug("sharer has pid %d", (int)pid);
-}
-
 static int run_child(void *owner, unsigned slot, int channel_fd)
 {
 	struct generation *g = owner;
@@ -33,26 +24,8 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	return sharer_run(&opt);
 }
 
-static void on_ready(void *owner, unsigned slot, bool all_ready)
-{
-	const struct generation *g = owner;
-
-	if (g->sharer.workers[slot].restarts)
-		log_info("the sharer works again");
-}
-
-static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
-{
-	if (will_restart_ms >= 0)
-		log_error("sharer (pid %d) %s; another starts in %ld ms", (int)pid, how, will_restart_ms);
-}
-
 static const struct supervisor_ops sharer_ops = {
-	.on_start = on_start,
-	.on_started = on_started,
 	.run_child = run_child,
-	.on_ready = on_ready,
-	.on_gone = on_gone,
 	.on_empty = master_on_empty,
 };
 
@@ -60,6 +33,7 @@ void master_start_sharer(struct generation *g)
 {
 	int err;
 
+	g->sharer.name = "sharer";
 	g->sharer.loop = &g->master->loop;
 	g->sharer.ops = &sharer_ops;
 	g->sharer.owner = g;

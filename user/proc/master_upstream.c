@@ -14,15 +14,6 @@
 
 /* Monitor ------------------------------------------------------------------------------------------------------ */
 
-static void on_start(void *owner, unsigned slot)
-{
-}
-
-static void on_started(void *owner, unsigned slot, pid_t pid)
-{
-	log_debug("monitor has pid %d", (int)pid);
-}
-
 static int run_child(void *owner, unsigned slot, int channel_fd)
 {
 	struct generation *g = owner;
@@ -38,26 +29,8 @@ static int run_child(void *owner, unsigned slot, int channel_fd)
 	return monitor_run(&opt);
 }
 
-static void on_ready(void *owner, unsigned slot, bool all_ready)
-{
-	const struct generation *g = owner;
-
-	if (g->monitor.workers[slot].restarts)
-		log_info("the monitor works again");
-}
-
-static void on_gone(void *owner, unsigned slot, pid_t pid, const char *how, long will_restart_ms)
-{
-	if (will_restart_ms >= 0)
-		log_error("monitor (pid %d) %s; another starts in %ld ms", (int)pid, how, will_restart_ms);
-}
-
 static const struct supervisor_ops monitor_ops = {
-	.on_start = on_start,
-	.on_started = on_started,
 	.run_child = run_child,
-	.on_ready = on_ready,
-	.on_gone = on_gone,
 	.on_empty = master_on_empty,
 };
 
@@ -66,6 +39,7 @@ void master_start_monitor(struct generation *g)
 {
 	int err;
 
+	g->monitor.name = "monitor";
 	g->monitor.loop = &g->master->loop;
 	g->monitor.ops = &monitor_ops;
 	g->monitor.owner = g;

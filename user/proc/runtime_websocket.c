@@ -17,7 +17,10 @@ struct websocket_bus {
 	struct channel_hub *hub;
 	struct stats_websocket *stats;
 	struct channel_waiter waiter;	/* for the channels to catch up, before more is read */
+	struct timer retry;		/* of listening, where the kernel refused it */
 };
+
+#define RETRY_MS 100u
 
 static bool is_channel(const struct config_route *route)
 {
@@ -104,10 +107,23 @@ static void on_interest(void *ctx, bool has_subscribers)
 	struct websocket_bus *b = ctx;
 	int err = bus_listen(&b->port, has_subscribers);
 
+	loop_timer_stop(b->port.loop, &b->retry);
 	if (!err)
 		return;
-	/* Better told than deaf: they come back. */
 	log_error("messages of other workers cannot be heard: %s", strerror(-err));
+	loop_timer_start(b->port.loop, &b->retry, RETRY_MS);
+}
+
+/* Better told than deaf: who subscribed meanwhile comes back. */
+static void on_retry(struct timer *t)
+{
+	struct websocket_bus *b = container_of(t, struct websocket_bus, retry);
+
+	if (bus_listen(&b->port, true) < 0) {
+		loop_timer_start(b->port.loop, t, RETRY_MS);
+		return;
+	}
+	log_info("messages of other workers are heard again");
 	channel_hub_lost(b->hub);
 }
 
@@ -162,6 +178,7 @@ static int open_bus(struct runtime *rt, const struct runtime_options *opt)
 	b->stats = &opt->stats->websocket;
 	list_init(&b->waiter.node);
 	b->waiter.on_relief = on_relief;
+	timer_init(&b->retry, on_retry);
 	err = bus_port_open(&b->port, opt->bus, opt->loop, &bus_ops, b);
 	if (err) {
 		log_error("cannot join the channels: %s",
@@ -202,8 +219,10 @@ void runtime_stop_websockets(struct runtime *rt)
 		return;
 	runtime_stop_channels(rt);
 	websockets_stop(rt->websockets);
-	if (rt->bus)
+	if (rt->bus) {
+		loop_timer_stop(rt->bus->port.loop, &rt->bus->retry);
 		bus_port_close(&rt->bus->port);
+	}
 	free(rt->bus);
 	rt->bus = NULL;
 }

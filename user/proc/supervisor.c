@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "net/fd_pass.h"
 #include "proc/worker.h"
 
@@ -35,6 +36,40 @@ static bool are_all_ready(const struct supervisor *s)
 	return true;
 }
 
+/* What is told of a worker: to the owner, or in the log -------------------------------------------------------- */
+
+static void note_started(const struct supervised *w)
+{
+	const struct supervisor *s = w->supervisor;
+
+	if (s->ops->on_started)
+		s->ops->on_started(s->owner, w->slot, w->pid);
+	else
+		log_debug("%s has pid %d", s->name, (int)w->pid);
+}
+
+static void note_ready(const struct supervised *w)
+{
+	const struct supervisor *s = w->supervisor;
+
+	if (s->ops->on_ready)
+		s->ops->on_ready(s->owner, w->slot, are_all_ready(s));
+	else if (w->restarts)
+		log_info("the %s works again", s->name);
+}
+
+static void note_gone(const struct supervised *w, pid_t pid, const char *how, long will_restart_ms)
+{
+	const struct supervisor *s = w->supervisor;
+
+	if (s->ops->on_gone)
+		s->ops->on_gone(s->owner, w->slot, pid, how, will_restart_ms);
+	else if (will_restart_ms >= 0)
+		log_error("%s (pid %d) %s; another starts in %ld ms", s->name, (int)pid, how, will_restart_ms);
+}
+
+/* Messages ----------------------------------------------------------------------------------------------------- */
+
 static void take_message(struct supervised *w, const char *message, size_t len)
 {
 	struct supervisor *s = w->supervisor;
@@ -47,7 +82,7 @@ static void take_message(struct supervised *w, const char *message, size_t len)
 	} else if (!w->is_ready) {
 		w->is_ready = true;
 		s->was_ready = s->was_ready || are_all_ready(s);
-		s->ops->on_ready(s->owner, w->slot, are_all_ready(s));
+		note_ready(w);
 	}
 }
 
@@ -77,6 +112,8 @@ bool supervisor_tell(struct supervisor *s, unsigned slot, char message)
 	       fd_pass_send(s->workers[slot].channel.fd, &message, 1, -1) == 1;
 }
 
+/* Life --------------------------------------------------------------------------------------------------------- */
+
 void supervisor_abandon(struct supervisor *s)
 {
 	for (unsigned i = 0; i < s->count; i++) {
@@ -103,7 +140,8 @@ static int start_worker(struct supervised *w)
 
 	if (err)
 		return err;
-	s->ops->on_start(s->owner, w->slot);
+	if (s->ops->on_start)
+		s->ops->on_start(s->owner, w->slot);
 	fflush(NULL);
 	w->pid = fork();
 	if (w->pid < 0) {
@@ -122,7 +160,7 @@ static int start_worker(struct supervised *w)
 	io_init(&w->channel, pair[0], on_channel);
 	/* Level-triggered: a batch may leave messages behind. */
 	err = loop_add(s->loop, &w->channel, EPOLLIN, true);
-	s->ops->on_started(s->owner, w->slot, w->pid);
+	note_started(w);
 	return err;
 }
 
@@ -151,7 +189,7 @@ static void on_restart(struct timer *t)
 	delay_ms = backoff_ms(w);
 	loop_timer_start(s->loop, &w->restart, delay_ms);
 	snprintf(how, sizeof(how), "did not start: %s", strerror(-err));
-	s->ops->on_gone(s->owner, w->slot, 0, how, (long)delay_ms);
+	note_gone(w, 0, how, (long)delay_ms);
 }
 
 int supervisor_start(struct supervisor *s, unsigned count)
@@ -221,7 +259,7 @@ static void on_death(struct supervised *w, int status)
 		w->failures++;
 		loop_timer_start(s->loop, &w->restart, (uint64_t)delay_ms);
 	}
-	s->ops->on_gone(s->owner, w->slot, pid, how, delay_ms);
+	note_gone(w, pid, how, delay_ms);
 	if (s->is_stopping && is_empty(s))
 		s->ops->on_empty(s->owner);
 }

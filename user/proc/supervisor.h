@@ -31,6 +31,7 @@ struct supervised {
 	char reason[SUPERVISED_REASON_SIZE];	/* why it cannot start, in its own words; "" if it said nothing */
 };
 
+/* on_start and on_message may be NULL; so may on_started, on_ready and on_gone where a name is there: the log tells then. */
 struct supervisor_ops {
 	/* Just before the fork: the slot is to be made ready for a new worker. */
 	void (*on_start)(void *owner, unsigned slot);
@@ -43,7 +44,7 @@ struct supervisor_ops {
 	int (*run_child)(void *owner, unsigned slot, int channel_fd);
 	/* A worker said that it serves; `all_ready`: so do all. */
 	void (*on_ready)(void *owner, unsigned slot, bool all_ready);
-	/* Any other message of one byte.  NULL is allowed. */
+	/* Any other message of one byte. */
 	void (*on_message)(void *owner, unsigned slot, char message);
 	/*
 	 * A worker is gone. `how`: "exited with status 1", "killed by signal 9", with its own reason behind it where it gave
@@ -55,6 +56,7 @@ struct supervisor_ops {
 };
 
 struct supervisor {
+	const char *name;		/* of the process that it keeps, for the log; NULL: the ops tell */
 	struct loop *loop;
 	const struct supervisor_ops *ops;
 	void *owner;
