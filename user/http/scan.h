@@ -93,14 +93,18 @@ static inline unsigned scan_bad_name(__m128i v)
 }
 
 /* All but printable ASCII that a line of a log takes as it is: not '"', not '\\'. */
+static inline __m128i scan_not_plain(__m128i v)
+{
+	/* One more wraps DEL round to the least signed value: with the controls and obs-text in one comparison. */
+	__m128i other = _mm_cmplt_epi8(_mm_add_epi8(v, _mm_set1_epi8(1)), _mm_set1_epi8(0x21));
+
+	return _mm_or_si128(other, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+						_mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+}
+
 static inline unsigned scan_bad_plain(__m128i v)
 {
-	__m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-	__m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)),
-				     _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-						  _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-
-	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, other));
+	return (unsigned)_mm_movemask_epi8(scan_not_plain(v));
 }
 
 /* 4 to 15 bytes: the first and the last ones, overlapping; twice where one half holds them all. */
@@ -193,24 +197,60 @@ static inline const char *scan_value(const char *p, const char *end)
 	return scan_class(p, end, CLASS_VALUE);
 }
 
-/* Texts that are usually plain as a whole: the last step overlaps the one before, so no byte is looked at alone from 4 on. */
-static inline bool scan_is_plain(const char *p, size_t len)
+#ifdef __SSE2__
+/* Copies 16 bytes; those that are not plain are set in what is returned. */
+static inline __m128i scan_copy_step(char *to, const char *p)
 {
-	size_t i = 0;
+	__m128i v = _mm_loadu_si128((const __m128i *)p);
 
+	_mm_storeu_si128((__m128i *)to, v);
+	return scan_not_plain(v);
+}
+
+/* The counterpart of scan_load_short. */
+static inline void scan_store_short(char *to, __m128i v, size_t len)
+{
+	uint64_t low = (uint64_t)_mm_cvtsi128_si64(v), high = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v));
+
+	if (len >= 8) {
+		memcpy(to, &low, sizeof(low));
+		memcpy(to + len - sizeof(high), &high, sizeof(high));
+	} else {
+		uint32_t first = (uint32_t)low, last = (uint32_t)(low >> 32);
+
+		memcpy(to, &first, sizeof(first));
+		memcpy(to + len - sizeof(last), &last, sizeof(last));
+	}
+}
+#endif
+
+/*
+ * Copies a text that is usually plain as a whole.  False: it is not, and the copy is void.  Steps overlap at the end, so
+ * that no byte is looked at alone from 4 on, and none behind the text is read or written.
+ */
+static inline bool scan_copy_plain(char *to, const char *p, size_t len)
+{
 #ifdef __SSE2__
 	if (len >= 16) {
-		for (; i + 16 < len; i += 16)
-			if (scan_bad_plain(_mm_loadu_si128((const __m128i *)(p + i))))
-				return false;
-		return !scan_bad_plain(_mm_loadu_si128((const __m128i *)(p + len - 16)));
+		__m128i bad = scan_copy_step(to + len - 16, p + len - 16);
+
+		for (size_t i = 0; i + 16 < len; i += 16)
+			bad = _mm_or_si128(bad, scan_copy_step(to + i, p + i));
+		return !_mm_movemask_epi8(bad);
 	}
-	if (len >= 4)
-		return !scan_bad_plain(scan_load_short(p, len));
+	if (len >= 4) {
+		__m128i v = scan_load_short(p, len);
+
+		scan_store_short(to, v, len);
+		return !scan_bad_plain(v);
+	}
 #endif
-	while (i < len && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
-		i++;
-	return i == len;
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] < 0x20 || p[i] >= 0x7f || p[i] == '"' || p[i] == '\\')
+			return false;
+		to[i] = p[i];
+	}
+	return true;
 }
 
 static inline const char *scan_plain(const char *p, const char *end)
@@ -247,8 +287,8 @@ static inline bool scan_is_plain_host(const char *p, size_t len)
 }
 
 /*
- * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too, in
- * front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
+ * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too,
+ * in front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
  * `is_wide` is a constant: true in functions of SCAN_WIDE only, which are called where scan_has_wide() says so.
  */
 #define SCAN_QUICK_BYTES 16

@@ -66,11 +66,26 @@ static void retire(struct session *s)
 		srv->on_session_closed(srv);
 }
 
+/* Made with the first line of a connection: an address takes longer to print than most of a line. */
+static struct span peer_text(struct session *s, char text[SOCK_ADDR_TEXT])
+{
+	struct span host;
+
+	if (s->peer_text_len)
+		return span_of(s->peer_text, s->peer_text_len);
+	host = span_str(sock_addr_print_host(&s->conn.peer, text));
+	if (host.len <= sizeof(s->peer_text)) {
+		memcpy(s->peer_text, host.ptr, host.len);
+		s->peer_text_len = (uint8_t)host.len;
+	}
+	return host;
+}
+
 void session_log(struct session *s, struct access_entry *e)
 {
-	char host[SOCK_ADDR_TEXT];
+	char text[SOCK_ADDR_TEXT];
 
-	e->peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
+	e->peer_host = peer_text(s, text);
 	e->peer_port = sock_addr_port(&s->conn.peer);
 	s->server->on_request_done(s->server, e);
 }
@@ -518,8 +533,7 @@ static enum step finish(struct session *s)
 	s->state = SESSION_IDLE;
 	s->wait = WAIT_NONE;
 	x->start_ns = s->server->loop->now_ns;
-	parser_reset(&x->parser, &x->request);
-	return STEP_AGAIN;
+	return x->in_start < x->in_end ? STEP_AGAIN : STEP_READ;
 }
 
 static enum step next_step(struct session *s, struct turn *turn)
@@ -576,12 +590,12 @@ static void run_steps(struct session *s)
 			return;
 		}
 		step = next_step(s, &turn);
-		if (step == STEP_READ)
-			step = read_or_flush(s, &turn);
-		else if (step == STEP_FLUSH)
+		if (step == STEP_FLUSH)
 			step = flush(s, &turn);
 		else if (step == STEP_FINISH)
 			step = finish(s);
+		if (step == STEP_READ)
+			step = read_or_flush(s, &turn);
 		if (step == STEP_CLOSED)
 			return;
 		if (step == STEP_WAIT)
