@@ -88,6 +88,8 @@ static void take_control(struct udp_message *m, struct msghdr *h)
 
 static void take(struct udp_message *m, struct mmsghdr *h, const union sock_addr *peer)
 {
+	/* The last reader may have moved messages. */
+	m->data = h->msg_hdr.msg_iov->iov_base;
 	m->len = h->msg_len;
 	m->segment = 0;
 	m->is_truncated = h->msg_hdr.msg_flags & MSG_TRUNC;
@@ -119,13 +121,15 @@ int udp_receive(struct udp_receiver *r, int fd, unsigned max)
 	return n;
 }
 
-int udp_receive_one(struct udp_receiver *r, int fd)
+int udp_receive_one(struct udp_receiver *r, int fd, bool tells_peer)
 {
 	struct udp_message *m = &r->messages[0];
+	socklen_t len = sizeof(m->path.peer);
 	ssize_t n;
 
 	do
-		n = recv(fd, m->data, UDP_MESSAGE_MAX, 0);
+		n = tells_peer ? recvfrom(fd, m->data, UDP_MESSAGE_MAX, 0, &m->path.peer.any, &len)
+			       : recv(fd, m->data, UDP_MESSAGE_MAX, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -147,6 +151,16 @@ void udp_add_segment(struct msghdr *h, union udp_control *control, unsigned segm
 	c->cmsg_len = CMSG_LEN(sizeof(size));
 	memcpy(CMSG_DATA(c), &size, sizeof(size));
 	h->msg_controllen += CMSG_SPACE(sizeof(size));
+}
+
+int udp_send_to(int fd, const union sock_addr *to, const struct udp_message *m)
+{
+	ssize_t n;
+
+	do
+		n = sendto(fd, m->data, m->len, MSG_NOSIGNAL, &to->any, sock_addr_len(to));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 static ssize_t send_piece(int fd, const void *data, size_t len)
