@@ -26,6 +26,13 @@ struct receive_memory {
 	struct receive_slot slots[UDP_BATCH];
 };
 
+/* The kernel writes how much it used.  Of those it has not come to, the most of a batch, nothing need be touched. */
+static void make_room(struct msghdr *h)
+{
+	h->msg_namelen = sizeof(union sock_addr);
+	h->msg_controllen = sizeof(union udp_control);
+}
+
 int udp_receiver_init(struct udp_receiver *r)
 {
 	struct receive_memory *m = calloc(1, sizeof(*m));
@@ -46,6 +53,7 @@ int udp_receiver_init(struct udp_receiver *r)
 		r->messages[i].data = data + (size_t)i * STRIDE;
 		s->iov = (struct iovec){ r->messages[i].data, UDP_MESSAGE_MAX };
 		*h = (struct msghdr){ .msg_name = &s->peer, .msg_iov = &s->iov, .msg_iovlen = 1, .msg_control = &s->control };
+		make_room(h);
 	}
 	return 0;
 }
@@ -106,18 +114,15 @@ int udp_receive(struct udp_receiver *r, int fd, unsigned max)
 	struct receive_memory *memory = (void *)r->headers;
 	int n;
 
-	for (unsigned i = 0; i < max; i++) {
-		/* The kernel has written how much it used of them. */
-		r->headers[i].msg_hdr.msg_namelen = sizeof(memory->slots[i].peer);
-		r->headers[i].msg_hdr.msg_controllen = sizeof(memory->slots[i].control);
-	}
 	do
 		n = recvmmsg(fd, r->headers, max, 0, NULL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		take(&r->messages[i], &r->headers[i], &memory->slots[i].peer);
+		make_room(&r->headers[i].msg_hdr);
+	}
 	return n;
 }
 
