@@ -54,6 +54,12 @@ static void record_begin(struct reply *r)
 				       SPAN_ARG(r->fields[i].name), SPAN_ARG(r->fields[i].value));
 		assert_true(at < sizeof(x->head));
 	}
+	assert_true(!r->block.len || span_ends_with(r->block, SPAN("\r\n")));
+	for (size_t i = 0; i < r->block.len; i++) {
+		assert_true(at < sizeof(x->head) - 1);
+		if (r->block.ptr[i] != '\r')
+			x->head[at++] = r->block.ptr[i];
+	}
 }
 
 static void record_segment(struct reply *r, struct recorded_segment s)

@@ -35,6 +35,8 @@ struct fixture {
 	unsigned last_status;
 	uint64_t last_body_sent;
 	char last_target[64];
+	char last_peer[SOCK_ADDR_TEXT];
+	uint64_t last_wall_ns;
 };
 
 static inline void on_done(struct server *srv, const struct access_entry *e)
@@ -46,6 +48,8 @@ static inline void on_done(struct server *srv, const struct access_entry *e)
 	f->last_body_sent = e->body_sent;
 	if (e->req)
 		snprintf(f->last_target, sizeof(f->last_target), "%.*s", SPAN_ARG(e->req->target));
+	snprintf(f->last_peer, sizeof(f->last_peer), "%.*s", SPAN_ARG(e->peer_host));
+	f->last_wall_ns = e->wall_ns;
 	snprintf(f->last_reason, sizeof(f->last_reason), "%s", e->reason);
 }
 

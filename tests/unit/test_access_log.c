@@ -38,6 +38,7 @@ static void add_field(enum header_id id, struct span value)
 static struct access_entry entry(struct span target)
 {
 	memset(&req, 0, sizeof(req));
+	req.method = METHOD_GET;
 	req.method_text = SPAN("GET");
 	req.target = target;
 	req.version_minor = 1;
@@ -162,6 +163,7 @@ static void fill(struct access_entry *e, char byte)
 
 	memset(text, byte, sizeof(text));
 	*e = entry(all);
+	req.method = METHOD_OTHER;
 	req.method_text = e->peer_host = all;
 	add_field(HEADER_HOST, all);
 	add_field(HEADER_REFERER, all);
@@ -188,6 +190,29 @@ static void access_log__always_fits_a_line(void **state)
 		object = json_loads(format(access_format_json, &e), JSON_ALLOW_NUL, NULL);
 		assert_non_null(object);
 		json_decref(object);
+	}
+}
+
+/* A log that is switched off has no room at all; half a line is of no use to anybody. */
+static void access_log__writes_nothing_without_room(void **state)
+{
+	struct access_entry e = entry(SPAN("/"));
+	void (*const formats[])(struct buf *b, const struct access_entry *e) = { access_format_combined,
+										 access_format_json };
+
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+		struct buf b;
+
+		buf_init(&b, NULL, 0);
+		formats[i](&b, &e);
+		assert_true(b.is_truncated);
+		assert_int_equal(b.len, 0);
+		buf_init(&b, memory, LOGFILE_LINE - 2);
+		memory[0] = '#';
+		formats[i](&b, &e);
+		assert_true(b.is_truncated);
+		assert_int_equal(b.len, 0);
+		assert_int_equal(memory[0], '#');
 	}
 }
 
@@ -300,6 +325,7 @@ int main(void)
 		cmocka_unit_test(access_log__what_is_no_request),
 		cmocka_unit_test(access_log__combined_stays_one_line),
 		cmocka_unit_test(access_log__always_fits_a_line),
+		cmocka_unit_test(access_log__writes_nothing_without_room),
 		cmocka_unit_test(access_log__json_has_every_member),
 		cmocka_unit_test(access_log__json_replaces_what_is_not_utf8),
 		cmocka_unit_test(access_log__says_that_it_cut),

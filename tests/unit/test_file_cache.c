@@ -83,9 +83,9 @@ static void file_cache__keeps_an_unchanged_file(void **state)
 		const char *target = i ? "/big" : "/a.txt";
 
 		assert_int_equal(get(target), 200);
-		e = file_cache_find(cache, 1, span_str(target));
+		e = file_cache_find(cache, 1, span_str(target), 0);
 		for (uint64_t id = 1; !e && id < 1000; id++)
-			e = file_cache_find(cache, id, span_str(target));
+			e = file_cache_find(cache, id, span_str(target), 0);
 		assert_non_null(e);
 		before = e->files[ENCODING_IDENTITY];
 		let_expire();

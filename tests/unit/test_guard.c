@@ -75,6 +75,67 @@ static void guard__scans_stop_at_the_first_other_byte(void **state)
 	check_scan(scan_value, CLASS_VALUE, (char)0xff);
 }
 
+static const char *quick_name(const char *p, const char *end)
+{
+	return scan_quick_name(p, end, false);
+}
+
+static const char *quick_text(const char *p, const char *end)
+{
+	return scan_quick_text(p, end, false);
+}
+
+static SCAN_WIDE const char *wide_name(const char *p, const char *end)
+{
+	return scan_quick_name(p, end, true);
+}
+
+static SCAN_WIDE const char *wide_text(const char *p, const char *end)
+{
+	return scan_quick_text(p, end, true);
+}
+
+/* Every byte value at every place of a run, in a block that begins `before` bytes in front of its end, or with it. */
+static void check_quick(scan_fn scan, size_t before, uint8_t class, const char *never_stops_at)
+{
+	for (size_t len = 0; len <= 70; len++) {
+		size_t size = len < before ? before : len;
+		char *text = malloc(size), *start = text + size - len, *end = text + size;
+
+		memset(text, 'x', size);
+		assert_null(scan(start, end));
+		for (char *at = start; at < end; at++) {
+			for (int c = 0; c < 256; c++) {
+				const char *found;
+
+				*at = (char)c;
+				found = scan(start, end);
+				if (found ? found != at : !(classes_of(c) & class))
+					fail_msg("byte %02x at %td of %zu", c, at - start, len);
+				if (found && c && strchr(never_stops_at, c))
+					fail_msg("stops at %c", c);
+			}
+			*at = 'x';
+		}
+		/* What is in front of the run has no say. */
+		memset(text, 0, size - len);
+		assert_null(scan(start, end));
+		free(text);
+	}
+}
+
+static void guard__quick_scans_let_no_other_byte_through(void **state)
+{
+	static const char letters[] = "ABZabz-", texts[] = " !\"09:AZaz~";
+
+	check_quick(quick_name, SCAN_QUICK_BYTES, CLASS_TOKEN, letters);
+	check_quick(quick_text, SCAN_QUICK_BYTES, CLASS_VALUE, texts);
+	if (!scan_has_wide())
+		return;
+	check_quick(wide_name, SCAN_WIDE_BYTES, CLASS_TOKEN, letters);
+	check_quick(wide_text, SCAN_WIDE_BYTES, CLASS_VALUE, texts);
+}
+
 struct scanned {
 	enum guard_verdict verdict;
 	struct guard guard;
@@ -150,6 +211,74 @@ static void guard__trims_values_and_counts_fields(void **state)
 	drop(&s);
 }
 
+static void add_fields(struct buf *b, const struct request *req, const struct guard *g)
+{
+	for (unsigned i = 0; i < req->field_count; i++) {
+		const struct field *f = &req->fields[i];
+
+		buf_printf(b, "%.*s=%.*s/%d/%d ", SPAN_ARG(f->name), SPAN_ARG(f->value), f->id, req->known[f->id]);
+	}
+	buf_printf(b, "%x", g->duplicates);
+}
+
+/* In three pieces, each in a block of exactly its size. */
+static void read_in_pieces(struct buf *b, const char *head, const size_t ends[3])
+{
+	struct request *req = calloc(1, sizeof(*req));
+	enum guard_verdict verdict = GUARD_MORE;
+	char *data = NULL;
+	struct guard g;
+
+	guard_reset(&g);
+	for (int i = 0; i < 3; i++) {
+		char *more = malloc(ends[i] ? ends[i] : 1);
+
+		memcpy(more, head, ends[i]);
+		free(data);
+		data = more;
+		verdict = guard_head(&g, &limits, req, data, ends[i]);
+	}
+	assert_int_equal(verdict, GUARD_DONE);
+	assert_int_equal(g.pos, ends[2]);
+	add_fields(b, req, &g);
+	free(req);
+	free(data);
+}
+
+/* The usual and the odd, next to each other and at the very end: whatever loop sees them, they are the same fields. */
+static void guard__reads_the_same_fields_however_they_arrive(void **state)
+{
+	static const struct {
+		const char *head, *fields;
+	} cases[] = {
+		{"Host: a\r\n", "Host=a/1/1 0"},
+		{"A: b\r\nX-1: c\r\nDef: g\r\n", "A=b/0/0 X-1=c/0/0 Def=g/0/0 0"},
+		{"A:b\r\nB:  c\r\nC: d \r\nD:\t\te\t\r\n", "A=b/0/0 B=c/0/0 C=d/0/0 D=e/0/0 0"},
+		{"A:\r\nB: \r\nC:  \r\nD: \t \r\nE: f\r\n", "A=/0/0 B=/0/0 C=/0/0 D=/0/0 E=f/0/0 0"},
+		{"A: b\tc\r\nD: \xc3\xa9\r\nE: f\xff\r\nG: h\r\n", "A=b\tc/0/0 D=\xc3\xa9/0/0 E=f\xff/0/0 G=h/0/0 0"},
+		{"Host: a\r\nfrom_x: y\r\nHOST: b\r\nhost:c\r\n", "Host=a/1/1 from_x=y/0/0 HOST=b/1/1 host=c/1/1 2"},
+		{"A-Name-Of-Sixteen: And-Value-of-16.\r\nB: Value-of-fifteen\r\n",
+		 "A-Name-Of-Sixteen=And-Value-of-16./0/0 B=Value-of-fifteen/0/0 0"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char head[200];
+		size_t len = (size_t)snprintf(head, sizeof(head), "GET / HTTP/1.1\r\n%s\r\n", cases[i].head);
+
+		for (size_t first = 0; first <= len; first++) {
+			for (size_t second = first; second <= len; second++) {
+				char memory[500];
+				struct buf b;
+
+				buf_init(&b, memory, sizeof(memory));
+				read_in_pieces(&b, head, (size_t[]){first, second, len});
+				buf_add(&b, "", 1);
+				assert_string_equal(memory, cases[i].fields);
+			}
+		}
+	}
+}
+
 static void guard__never_holds_more_fields_than_a_request_can(void **state)
 {
 	static const struct parse_limits wide = {1000, 100000, 100000, 0};
@@ -222,8 +351,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(guard__classes_are_those_of_the_grammar),
 		cmocka_unit_test(guard__scans_stop_at_the_first_other_byte),
+		cmocka_unit_test(guard__quick_scans_let_no_other_byte_through),
 		cmocka_unit_test(guard__refuses_every_wrong_byte_everywhere),
 		cmocka_unit_test(guard__trims_values_and_counts_fields),
+		cmocka_unit_test(guard__reads_the_same_fields_however_they_arrive),
 		cmocka_unit_test(guard__never_holds_more_fields_than_a_request_can),
 		cmocka_unit_test(guard__trailers_leave_what_follows),
 		cmocka_unit_test(guard__copies_trailers_however_they_arrive),

@@ -364,6 +364,66 @@ static void parse__looks_at_every_byte_once(void **state)
 	free(text);
 }
 
+static bool stands_at(const llhttp_t *a, const llhttp_t *b)
+{
+	return a->method == b->method && a->http_minor == b->http_minor && a->flags == b->flags &&
+	       a->content_length == b->content_length && a->upgrade == b->upgrade && a->finish == b->finish &&
+	       a->_current == b->_current;
+}
+
+/* Is it accepted?  llhttp must then take the whole head as it was sent, and stand where the parser's own does. */
+static bool ask_both(const char *head)
+{
+	static const llhttp_settings_t none = {0};
+	struct request *req = malloc(sizeof(*req));
+	size_t head_len;
+	struct parser p;
+	llhttp_t llhttp;
+	bool is_good;
+
+	parser_init(&p, &case_limits);
+	parser_reset(&p, req);
+	is_good = parser_head(&p, head, strlen(head), &head_len) == PARSE_DONE;
+	if (is_good) {
+		llhttp_errno_t error;
+
+		llhttp_init(&llhttp, HTTP_REQUEST, &none);
+		error = llhttp_execute(&llhttp, head, strlen(head));
+		if (error != HPE_OK && error != HPE_PAUSED_UPGRADE)
+			fail_msg("llhttp refuses %s", head);
+		if (!stands_at(&llhttp, &p.body.llhttp))
+			fail_msg("llhttp stands elsewhere after %s", head);
+	}
+	free(req);
+	return is_good;
+}
+
+/* It is not shown the target: whatever we let through must be nothing to it, in each form and for each method. */
+static void parse__llhttp_takes_every_line_that_we_do(void **state)
+{
+	static const char *const methods[] = {"GET",	 "HEAD",    "POST",  "PUT",  "DELETE",
+					      "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+	static const char *const targets[] = {"%c",	    "/%c",	    "/x?%c",	   "/%cx%c?y",	 "//%c",
+					      "http://%c", "http://h%ch/", "http://h:%c/", "http://h/%c", "%cttp://h",
+					      "h%c:1",	    "h:%c",	    "[::1]:%c",	   "http://[::%c]"};
+	static const char *const fields[] = {"", "Content-Length: 3\r\n", "Content-Length: 0\r\n",
+					     "Transfer-Encoding: chunked\r\n"};
+	unsigned good_count = 0;
+
+	for (size_t m = 0; m < ARRAY_LEN(methods); m++)
+		for (size_t t = 0; t < ARRAY_LEN(targets); t++)
+			for (int c = 1; c < 256; c++)
+				for (size_t f = 0; f < 2 * ARRAY_LEN(fields); f++) {
+					char target[32], head[128];
+
+					snprintf(target, sizeof(target), targets[t], c, c);
+					snprintf(head, sizeof(head), "%s %s HTTP/1.%zu\r\nHost: h\r\n%s\r\n",
+						 methods[m], target, f % 2, fields[f / 2]);
+					good_count += ask_both(head);
+				}
+	assert_in_range(good_count, 20000, 9 * 14 * 256 * 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +439,7 @@ int main(void)
 		cmocka_unit_test(parse__passes_trailers_on),
 		cmocka_unit_test(parse__says_how_much_needs_no_look),
 		cmocka_unit_test(parse__looks_at_every_byte_once),
+		cmocka_unit_test(parse__llhttp_takes_every_line_that_we_do),
 	};
 
 	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);

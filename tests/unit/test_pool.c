@@ -134,6 +134,34 @@ static void pool__reuses_the_last_object_first(void **state)
 	pool_fini(&p);
 }
 
+/* Free, though their chunk does not know it: they come back first, and go as all others when there are too many. */
+static void pool__keeps_the_last_ones_at_hand(void **state)
+{
+	void *items[2 * POOL_HOT];
+	struct pool p;
+
+	pool_init(&p, 32768, 100, 0);
+	for (unsigned i = 0; i < ARRAY_LEN(items); i++)
+		items[i] = pool_get(&p);
+	for (unsigned i = 0; i < ARRAY_LEN(items); i++) {
+		pool_put(&p, items[i]);
+		assert_true(pool_validate(&p));
+	}
+	assert_int_equal(p.used_count, 0);
+	assert_int_equal(p.hot_count, POOL_HOT);
+	for (unsigned i = POOL_HOT; i-- > 0;)
+		assert_ptr_equal(pool_get(&p), items[i]);
+	assert_int_equal(p.used_count, POOL_HOT);
+	for (unsigned i = 0; i < POOL_HOT; i++)
+		pool_put(&p, items[i]);
+	pool_keep(&p, 0);
+	assert_int_equal(p.hot_count, 0);
+	assert_true(pool_validate(&p));
+	assert_true(list_is_empty(&p.partial));
+	assert_int_equal(p.free_count, 0);
+	pool_fini(&p);
+}
+
 static void pool__refuses_past_its_limit(void **state)
 {
 	struct pool p;
@@ -338,6 +366,10 @@ static void pool__validate_sees_faults(void **state)
 	p.used_count++;
 	assert_false(pool_validate(&p));
 	p.used_count--;
+	p.hot[p.hot_count++] = a;
+	assert_false(pool_validate(&p));
+	p.hot_count--;
+	pool_keep(&p, 0);
 	ASAN_UNPOISON_MEMORY_REGION(a, 64);
 	*(char **)a = b + 8;
 	assert_false(pool_validate(&p));
@@ -423,6 +455,7 @@ int main(void)
 		cmocka_unit_test(pool__packs_objects_densely),
 		cmocka_unit_test(pool__aligns_objects),
 		cmocka_unit_test(pool__reuses_the_last_object_first),
+		cmocka_unit_test(pool__keeps_the_last_ones_at_hand),
 		cmocka_unit_test(pool__refuses_past_its_limit),
 		cmocka_unit_test(pool__survives_exhausted_memory),
 		cmocka_unit_test(pool__gives_memory_back_after_a_peak),

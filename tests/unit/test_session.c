@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTP/1 sessions over real sockets, with handlers of the test's own. */
+#include <arpa/inet.h>
+
 #include "session_fixture.h"
 
 /* Handlers ---------------------------------------------------------------------------------------------------- */
@@ -334,6 +336,58 @@ static void session__owns_nothing_while_idle(void **state)
 	assert_int_equal(f.stats.requests, 3);
 	assert_int_equal(f.stats.latency_us.total_count, 3);
 	assert_int_equal(f.stats.keepalive_reuses, 2);
+}
+
+/* The clock is read once a second only, so one that is set shows a second later at most: as if it were now. */
+static void session__knows_the_time(void **state)
+{
+	char date[sizeof("Date: ") + HTTP_DATE_LEN] = "Date: ";
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t now_ns = clock_wall_ns();
+
+		f.got_len = 0;
+		client_say(&f, REQUEST("/hello"));
+		run_until_replies(&f, 1);
+		/* One more may have begun since. */
+		http_date_print((int64_t)(now_ns / NS_PER_SEC), date + 6);
+		if (!strstr(f.got, date))
+			http_date_print((int64_t)(now_ns / NS_PER_SEC) + 1, date + 6);
+		assert_non_null(strstr(f.got, date));
+		assert_true(f.last_wall_ns >= now_ns - NS_PER_MS);
+		assert_true(f.last_wall_ns <= clock_wall_ns() + NS_PER_MS);
+		f.server.wall_offset_ns -= 3600 * NS_PER_SEC;
+		f.server.ok_head_len = 0;
+		f.server.second_end_ns = f.loop.now_ns;
+	}
+}
+
+/* It is printed once; a link-local address with its scope may be longer than what is kept. */
+static void session__logs_who_asked(void **state)
+{
+	static const struct {
+		const char *address;
+		unsigned scope;
+		const char *text;
+	} rows[] = { { "::ffff:192.0.2.1", 0, "192.0.2.1" },
+		     { "2001:db8:1111:2222:3333:4444:5555:6666", 0, "2001:db8:1111:2222:3333:4444:5555:6666" },
+		     { "fe80::1111:2222:3333:4444", 4294967295, "fe80::1111:2222:3333:4444%4294967295" },
+		     { "fe80:1111:2222:3333:4444:5555:6666:7777", 42, "fe80:1111:2222:3333:4444:5555:6666:7777%42" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct session *s = container_of(f.server.idle.next, struct session, node);
+
+		s->conn.peer = (union sock_addr){ .v6 = { .sin6_family = AF_INET6, .sin6_scope_id = rows[i].scope } };
+		assert_int_equal(inet_pton(AF_INET6, rows[i].address, &s->conn.peer.v6.sin6_addr), 1);
+		s->peer_text_len = 0;
+		for (unsigned k = 0; k < 2; k++) {
+			f.got_len = 0;
+			client_say(&f, REQUEST("/hello"));
+			run_until_replies(&f, 1);
+			assert_string_equal(f.last_peer, rows[i].text);
+		}
+		assert_int_equal(s->peer_text_len, strlen(rows[i].text) <= PEER_TEXT_SIZE ? strlen(rows[i].text) : 0);
+	}
 }
 
 static void session__answers_a_pipeline_in_order_in_one_write(void **state)
@@ -1261,6 +1315,8 @@ static void session__has_a_limit_of_content_for_each_route(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(session__owns_nothing_while_idle),
+	TEST(session__knows_the_time),
+	TEST(session__logs_who_asked),
 	TEST(session__answers_a_pipeline_in_order_in_one_write),
 	TEST(session__takes_a_request_byte_by_byte),
 	TEST(session__frames_what_has_no_length),

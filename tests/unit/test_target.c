@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Targets, paths and authorities. */
+#include <ctype.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,6 +203,31 @@ static void target__splits_authorities(void **state)
 			 -EINVAL);
 }
 
+/* Every byte value at every place of a name of any length: good is what RFC 3986 has in a reg-name. */
+static void target__knows_every_byte_of_a_name(void **state)
+{
+	for (size_t len = 1; len <= 40; len++) {
+		char *exact = malloc(len);
+
+		for (size_t at = 0; at < len; at++) {
+			for (int c = 0; c < 256; c++) {
+				bool is_good = c && (isalnum(c) || strchr("-._~!$&'()*+;=", c)) && c < 128;
+				struct span host, port;
+
+				/* A port, an escape and a literal have cases of their own. */
+				if (c == ':' || c == '%' || c == '[')
+					continue;
+				memset(exact, len % 2 ? 'w' : '7', len);
+				exact[at] = (char)c;
+				if ((authority_split(span_of(exact, len), &host, &port) == 0) != is_good)
+					fail_msg("byte %02x at %zu of %zu", c, at, len);
+				assert_true(!is_good || (span_eq(host, span_of(exact, len)) && port.len == 0));
+			}
+		}
+		free(exact);
+	}
+}
+
 static struct request *request_of(enum http_method method, char *target, size_t len)
 {
 	struct request *req = calloc(1, sizeof(*req));
@@ -248,6 +274,7 @@ int main(void)
 		cmocka_unit_test(target__normalizes_paths),
 		cmocka_unit_test(target__normal_paths_stay_within_the_root),
 		cmocka_unit_test(target__splits_authorities),
+		cmocka_unit_test(target__knows_every_byte_of_a_name),
 		cmocka_unit_test(target__leaves_plain_paths_where_they_are),
 		cmocka_unit_test(target__bounds_what_it_decodes),
 	};

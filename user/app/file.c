@@ -98,6 +98,7 @@ static void on_release(struct hold *h)
 
 	drop_content(f);
 	close_fd(f);
+	free(f->head);
 	free(f);
 	if (--usage->file_count == 0 && usage->is_orphan)
 		free(usage);
@@ -154,6 +155,47 @@ static struct file *file_new(int fd, struct file_usage *usage)
 	return f;
 }
 
+/* Everything beside type and encoding: names, entity tag, date, line ends. */
+#define HEAD_BASE 256
+
+static int make_head(struct file *f)
+{
+	size_t room = HEAD_BASE + f->type.len + encoding_name(f->encoding).len;
+	struct buf b;
+
+	f->head = malloc(room);
+	if (!f->head)
+		return -ENOMEM;
+	buf_init(&b, f->head, room);
+	buf_add_lit(&b, "Content-Type: ");
+	buf_add_span(&b, f->type);
+	buf_add_lit(&b, "\r\n");
+	f->type_len = (unsigned)b.len;
+	buf_add_lit(&b, "ETag: ");
+	buf_add_span(&b, file_etag(f));
+	buf_add_lit(&b, "\r\nLast-Modified: ");
+	buf_add(&b, f->modified, HTTP_DATE_LEN);
+	buf_add_lit(&b, "\r\nAccept-Ranges: bytes\r\n");
+	if (f->encoding != ENCODING_IDENTITY) {
+		buf_add_lit(&b, "Content-Encoding: ");
+		buf_add_span(&b, encoding_name(f->encoding));
+		buf_add_lit(&b, "\r\n");
+	}
+	f->head_len = (unsigned)b.len - f->type_len;
+	buf_add_lit(&b, "Vary: Accept-Encoding\r\n");
+	f->vary_len = (unsigned)b.len - f->type_len - f->head_len;
+	BUG_ON(b.is_truncated);
+	return 0;
+}
+
+struct span file_head(const struct file *f, unsigned parts)
+{
+	unsigned skipped = parts & FILE_HEAD_TYPE ? 0 : f->type_len;
+	unsigned end = f->type_len + f->head_len + (parts & FILE_HEAD_VARY ? f->vary_len : 0);
+
+	return span_of(f->head + skipped, end - skipped);
+}
+
 int file_load(const struct file_source *s, struct file_usage *usage, struct file **ret_file)
 {
 	int fd = beneath_open(s->root, s->path, O_RDONLY);
@@ -183,6 +225,10 @@ int file_load(const struct file_source *s, struct file_usage *usage, struct file
 	note_stat(f, &st);
 	if (s->in_memory && f->size <= s->size_max)
 		read_content(f);
+	if (make_head(f)) {
+		file_put(f);
+		return -ENOMEM;
+	}
 	*ret_file = f;
 	return 0;
 }

@@ -40,6 +40,9 @@ struct file {
 	uint8_t etag_len;
 	char etag[FILE_ETAG_SIZE];
 	char modified[HTTP_DATE_LEN];
+	unsigned type_len;	    /* of `head`: the line of Content-Type */
+	unsigned head_len, vary_len; /* the lines after it up to Vary; that one */
+	char *head;		    /* fields as they are sent, see file_head */
 	int64_t modified_s;
 	dev_t dev;
 	ino_t ino;
@@ -75,6 +78,18 @@ static inline void file_put(struct file *f)
 	if (f)
 		hold_put(&f->hold);
 }
+
+/* Which fields of a head are wanted. */
+enum file_head_part {
+	FILE_HEAD_TYPE = 1 << 0, /* Content-Type; without it: of something made of the file, which has a type of its own */
+	FILE_HEAD_VARY = 1 << 1, /* the path has several encodings */
+};
+
+/*
+ * The field lines that depend on nothing but the file, made once and copied as a whole (reply.block): ETag, Last-Modified,
+ * Accept-Ranges, Content-Encoding where there is one, and those asked for.  Lives as long as the file.
+ */
+struct span file_head(const struct file *f, unsigned parts);
 
 /* The content [offset, offset + len) to a reply that has begun. */
 void file_write(struct file *f, struct reply *reply, uint64_t offset, uint64_t len);

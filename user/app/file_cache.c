@@ -159,7 +159,7 @@ static uint64_t hash_of(const struct file_cache *c, uint64_t route_id, struct sp
 	return XXH3_64bits_withSeed(path.ptr, path.len, c->seed + route_id);
 }
 
-struct file_entry *file_cache_find(struct file_cache *c, uint64_t route_id, struct span path)
+struct file_entry *file_cache_find(struct file_cache *c, uint64_t route_id, struct span path, uint64_t now_ms)
 {
 	uint64_t hash = hash_of(c, route_id, path);
 
@@ -168,7 +168,7 @@ struct file_entry *file_cache_find(struct file_cache *c, uint64_t route_id, stru
 		    memcmp(e->path, path.ptr, path.len))
 			continue;
 		e->is_used = true;
-		if (file_cache_is_valid(c, e))
+		if (file_cache_is_valid(e, now_ms))
 			c->stats.hits++;
 		else
 			c->stats.stale++;
@@ -186,11 +186,6 @@ uint64_t file_cache_now_ms(const struct file_cache *c)
 uint32_t file_cache_valid_ms(const struct file_cache *c)
 {
 	return c->opt.valid_ms;
-}
-
-bool file_cache_is_valid(const struct file_cache *c, const struct file_entry *e)
-{
-	return file_cache_now_ms(c) < e->expires_ms;
 }
 
 struct file_entry *file_cache_take(struct file_cache *c, struct file_entry *e, uint64_t route_id,

@@ -51,9 +51,14 @@ struct file_cache_stats {
 struct file_cache *file_cache_get(struct file_cache *c);
 void file_cache_put(struct file_cache *c);
 
-/* Fresh or stale, NULL when unknown. */
-struct file_entry *file_cache_find(struct file_cache *c, uint64_t route_id, struct span path);
-bool file_cache_is_valid(const struct file_cache *c, const struct file_entry *e);
+/* Fresh or stale, NULL when unknown; `now_ms` of the cache's clock. */
+struct file_entry *file_cache_find(struct file_cache *c, uint64_t route_id, struct span path, uint64_t now_ms);
+
+static inline bool file_cache_is_valid(const struct file_entry *e, uint64_t now_ms)
+{
+	return now_ms < e->expires_ms;
+}
+
 uint64_t file_cache_now_ms(const struct file_cache *c);
 uint32_t file_cache_valid_ms(const struct file_cache *c);
 

@@ -32,9 +32,8 @@ static void tell_fenced(struct static_route *r)
 }
 
 /* Once per validity of a cached file. What cannot be looked at (a sandbox) stays as it is. */
-static void check_root(struct static_route *r)
+static void check_root(struct static_route *r, uint64_t now_ms)
 {
-	uint64_t now_ms = file_cache_now_ms(r->cache);
 	struct beneath root;
 	struct stat st;
 
@@ -106,28 +105,37 @@ static void send_status(struct reply *reply, unsigned status)
 	reply_status_page(reply, status);
 }
 
+static void send_file(struct static_route *r, const struct request *req, struct reply *reply, const struct file_entry *e)
+{
+	enum encoding encoding = ENCODING_IDENTITY;
+
+	if (e->encodings)
+		encoding = encoding_choose_for(&r->accepted, request_header(req, HEADER_ACCEPT_ENCODING), e->encodings);
+	static_send_file(req, reply, e->files[encoding], e->encodings != 0);
+}
+
+static void send_listing(struct static_route *r, const struct request *req, struct reply *reply)
+{
+	char relative[RELATIVE_SIZE];
+
+	if (static_relative(r, req->path, relative))
+		send_status(reply, 404);
+	else
+		static_send_listing(r, req, reply, relative);
+}
+
 static void send_entry(struct static_route *r, const struct request *req, struct reply *reply,
 		       const struct file_entry *e)
 {
-	enum encoding encoding = ENCODING_IDENTITY;
-	char relative[RELATIVE_SIZE];
-
 	switch (e->kind) {
 	case ENTRY_FILE:
-		if (e->encodings)
-			encoding = encoding_choose_for(&r->accepted,
-						       request_header(req, HEADER_ACCEPT_ENCODING),
-						       e->encodings);
-		static_send_file(req, reply, e->files[encoding], e->encodings != 0);
+		send_file(r, req, reply, e);
 		return;
 	case ENTRY_REDIRECT:
 		redirect_to_folder(req, reply);
 		return;
 	case ENTRY_LISTING:
-		if (static_relative(r, req->path, relative))
-			send_status(reply, 404);
-		else
-			static_send_listing(r, req, reply, relative);
+		send_listing(r, req, reply);
 		return;
 	case ENTRY_STATUS:
 		send_status(reply, e->status);
@@ -159,18 +167,21 @@ static void answer_anew(struct static_route *r, const struct request *req, struc
 static void on_request(struct request *req, struct reply *reply, void *conf)
 {
 	struct static_route *r = conf;
+	uint64_t now_ms = file_cache_now_ms(r->cache);
 	struct file_entry *e;
 
 	if (req->method != METHOD_GET && req->method != METHOD_HEAD) {
 		refuse_method(req, reply);
 		return;
 	}
-	check_root(r);
-	e = file_cache_find(r->cache, r->id, req->path);
-	if (e && file_cache_is_valid(r->cache, e))
-		send_entry(r, req, reply, e);
-	else
+	check_root(r, now_ms);
+	e = file_cache_find(r->cache, r->id, req->path, now_ms);
+	if (!e || !file_cache_is_valid(e, now_ms))
 		answer_anew(r, req, reply, e);
+	else if (e->kind == ENTRY_FILE)
+		send_file(r, req, reply, e);
+	else
+		send_entry(r, req, reply, e);
 }
 
 const struct handler_ops static_ops = {

@@ -10,11 +10,6 @@
 #define BOUNDARY_LEN  24
 #define PART_HEAD_MAX 512 /* bytes; a media type of the table is far shorter */
 
-static void add_type(struct reply *reply, struct span type)
-{
-	reply_add(reply, SPAN("Content-Type"), type);
-}
-
 /* What identifies the representation and belongs to a 304 too (RFC 9110 15.4.5). */
 static void add_identity(struct reply *reply, const struct file *f, bool varies)
 {
@@ -25,16 +20,11 @@ static void add_identity(struct reply *reply, const struct file *f, bool varies)
 
 static void add_head(struct reply *reply, const struct file *f, bool varies)
 {
-	add_identity(reply, f, varies);
-	reply_add(reply, SPAN("Last-Modified"), span_of(f->modified, HTTP_DATE_LEN));
-	reply_add(reply, SPAN("Accept-Ranges"), SPAN("bytes"));
-	if (f->encoding != ENCODING_IDENTITY)
-		reply_add(reply, SPAN("Content-Encoding"), encoding_name(f->encoding));
+	reply->block = file_head(f, FILE_HEAD_TYPE | (varies ? FILE_HEAD_VARY : 0));
 }
 
 static void send_whole(const struct request *req, struct reply *reply, struct file *f, bool varies)
 {
-	add_type(reply, f->type);
 	add_head(reply, f, varies);
 	reply_begin(reply, f->size);
 	if (f->size && req->method == METHOD_GET)
@@ -46,7 +36,6 @@ static void send_one_range(struct reply *reply, struct file *f, bool varies,
 			   const struct byte_range *range)
 {
 	reply_set_status(reply, 206);
-	add_type(reply, f->type);
 	add_head(reply, f, varies);
 	reply_addf(reply, SPAN("Content-Range"), "bytes %llu-%llu/%llu",
 		   (unsigned long long)range->first,
@@ -118,7 +107,7 @@ static void send_ranges(struct reply *reply, struct file *f, bool varies,
 	reply_set_status(reply, 206);
 	reply_addf(reply, SPAN("Content-Type"), "multipart/byteranges; boundary=%.*s",
 		   SPAN_ARG(boundary));
-	add_head(reply, f, varies);
+	reply->block = file_head(f, varies ? FILE_HEAD_VARY : 0);
 	reply_begin(reply, multipart_length(f, boundary, set));
 	for (unsigned i = 0; i < set->count; i++) {
 		buf_init(&b, memory, sizeof(memory));

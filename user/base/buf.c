@@ -6,31 +6,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static size_t digit_count(uint64_t value)
-{
-	size_t count = 1;
+#include "base/put.h"
 
-	for (; value >= 10000; value /= 10000)
-		count += 4;
-	return count + (value >= 10) + (value >= 100) + (value >= 1000);
-}
-
-/* Backwards into its place: most numbers are short, and to copy one would take longer than to print it. */
 void buf_add_u64(struct buf *b, uint64_t value)
 {
-	size_t count = digit_count(value);
-	char *at;
+	size_t len = put_u64_len(value);
 
-	if (count > buf_room(b) || b->is_truncated) {
+	if (len > buf_room(b) || b->is_truncated) {
 		b->is_truncated = true;
 		return;
 	}
-	b->len += count;
-	at = b->ptr + b->len;
-	do {
-		*--at = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
+	put_u64_of(b->ptr + b->len, value, len);
+	b->len += len;
 }
 
 void buf_add_hex(struct buf *b, uint64_t value)

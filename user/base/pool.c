@@ -7,6 +7,9 @@
  * first word; objects never handed out yet lie behind `fresh`, so that a new chunk's pages are not
  * touched before they are needed.
  *
+ * The objects put back last wait in `hot`, and their chunks still count them as used: a worker that takes and gives back a
+ * few again and again, as it does with each request, touches neither chunk nor list.  Above `keep` there are none.
+ *
  * Order of `partial`: chunks in use first, those with no object in use last.  Taking from the front
  * fills chunks that cannot go away anyway, so that others run empty after a peak.  Under
  * AddressSanitizer free objects are poisoned.
@@ -108,9 +111,35 @@ static void chunk_free(struct pool *p, struct chunk *c)
 	munmap(c, p->chunk_size);
 }
 
+static void put_in_chunk(struct pool *p, void *item)
+{
+	struct chunk *c = chunk_of(p, item);
+
+	BUG_ON(c->pool != p || c->used == 0);
+	ASAN_UNPOISON_MEMORY_REGION(item, sizeof(void *));
+	*(void **)item = c->free;
+	ASAN_POISON_MEMORY_REGION(item, sizeof(void *));
+	c->free = item;
+	if (c->used-- == c->capacity) {
+		list_remove(&c->node);
+		list_push_front(&p->partial, &c->node);
+	}
+	if (c->used == 0) {
+		list_remove(&c->node);
+		list_push_back(&p->partial, &c->node);
+	}
+}
+
+static void cool_down(struct pool *p)
+{
+	while (p->hot_count)
+		put_in_chunk(p, p->hot[--p->hot_count]);
+}
+
 void pool_fini(struct pool *p)
 {
 	BUG_ON(p->used_count > 0);
+	cool_down(p);
 	while (!list_is_empty(&p->partial))
 		chunk_free(p, container_of(p->partial.next, struct chunk, node));
 }
@@ -127,12 +156,11 @@ static void *take_item(const struct pool *p, struct chunk *c)
 	return item;
 }
 
-void *pool_get(struct pool *p)
+/* Out of line, as put_cold is: the way of nearly all saves no registers for it. */
+__attribute__((noinline)) static void *get_from_chunk(struct pool *p)
 {
 	struct chunk *c;
 
-	if (p->max_count && p->used_count >= p->max_count)
-		return NULL;
 	if (list_is_empty(&p->partial))
 		c = chunk_new(p);
 	else
@@ -146,6 +174,21 @@ void *pool_get(struct pool *p)
 	p->used_count++;
 	p->free_count--;
 	return take_item(p, c);
+}
+
+void *pool_get(struct pool *p)
+{
+	void *item;
+
+	if (p->max_count && p->used_count >= p->max_count)
+		return NULL;
+	if (!p->hot_count)
+		return get_from_chunk(p);
+	item = p->hot[--p->hot_count];
+	ASAN_UNPOISON_MEMORY_REGION(item, p->item_size);
+	p->used_count++;
+	p->free_count--;
+	return item;
 }
 
 /* Gives the last chunk back if nothing of it is in use and `keep` free objects are left without it.
@@ -163,32 +206,34 @@ static bool shrink(struct pool *p)
 void pool_keep(struct pool *p, size_t keep_count)
 {
 	p->keep_count = keep_count;
+	cool_down(p);
 	while (!list_is_empty(&p->partial) && shrink(p))
 		;
 }
 
+__attribute__((noinline)) static void put_cold(struct pool *p, void *item)
+{
+	bool is_too_many = p->free_count > p->keep_count;
+
+	if (is_too_many)
+		cool_down(p);
+	put_in_chunk(p, item);
+	if (is_too_many)
+		shrink(p);
+}
+
 void pool_put(struct pool *p, void *item)
 {
-	struct chunk *c = chunk_of(p, item);
-
 	if (!item)
 		return;
-	BUG_ON(c->pool != p || c->used == 0);
-	*(void **)item = c->free;
-	c->free = item;
+	BUG_ON(chunk_of(p, item)->pool != p || (p->hot_count && p->hot[p->hot_count - 1] == item));
 	ASAN_POISON_MEMORY_REGION(item, p->item_size);
 	p->used_count--;
 	p->free_count++;
-	if (c->used-- == c->capacity) {
-		list_remove(&c->node);
-		list_push_front(&p->partial, &c->node);
-	}
-	if (c->used == 0) {
-		list_remove(&c->node);
-		list_push_back(&p->partial, &c->node);
-	}
-	if (p->free_count > p->keep_count)
-		shrink(p);
+	if (p->hot_count == POOL_HOT || p->free_count > p->keep_count)
+		put_cold(p, item);
+	else
+		p->hot[p->hot_count++] = item;
 }
 
 /* Every object in use, free or fresh exactly once, every link to the start of an object of this
@@ -228,11 +273,24 @@ static bool list_validate(const struct pool *p, const struct list *head, bool is
 	return true;
 }
 
+static bool hot_validate(const struct pool *p)
+{
+	for (unsigned i = 0; i < p->hot_count; i++) {
+		if (chunk_of(p, p->hot[i])->pool != p || p->free_count > p->keep_count)
+			return false;
+		for (unsigned k = 0; k < i; k++)
+			if (p->hot[k] == p->hot[i])
+				return false;
+	}
+	return true;
+}
+
 bool pool_validate(const struct pool *p)
 {
 	size_t free_count = 0, used_count = 0;
 
-	return list_validate(p, &p->partial, false, &free_count, &used_count) &&
+	return hot_validate(p) &&
+	       list_validate(p, &p->partial, false, &free_count, &used_count) &&
 	       list_validate(p, &p->full, true, &free_count, &used_count) &&
-	       free_count == p->free_count && used_count == p->used_count;
+	       free_count + p->hot_count == p->free_count && used_count == p->used_count + p->hot_count;
 }

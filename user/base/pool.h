@@ -14,7 +14,11 @@
 
 #include "base/list.h"
 
+#define POOL_HOT 4
+
 struct pool {
+	void *hot[POOL_HOT]; /* put back last, ready to be taken */
+	unsigned hot_count;
 	struct list partial; /* chunks with a free object */
 	struct list full;    /* chunks without */
 	size_t item_size;    /* bytes, rounded up to 16 */

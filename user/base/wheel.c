@@ -13,6 +13,10 @@
  *
  * Expiries in another block of 2^36 ms than now_ms wait on the `far` list.
  *
+ * A timer that is moved to a later time, as every request moves the time limit of its connection, stays where it lies and
+ * is sorted anew when its slot's time comes: nobody's links are touched, and most never get there.  So of where a timer
+ * lies only the lower bound holds: not behind the place that its expiry asks for.
+ *
  * wheel_advance() first moves everything that is due to the `due` list, in order, takes now_ms to
  * its final value and only then calls back.  So callbacks meet a whole wheel, and what they start
  * cannot run in the same call.
@@ -99,8 +103,15 @@ void wheel_stop(struct wheel *w, struct timer *t)
 
 void wheel_start(struct wheel *w, struct timer *t, uint64_t expires_ms)
 {
-	wheel_stop(w, t);
-	t->expires_ms = MAX(expires_ms, w->now_ms + 1);
+	bool is_moved_back;
+
+	expires_ms = MAX(expires_ms, w->now_ms + 1);
+	is_moved_back = timer_is_active(t) && expires_ms >= t->expires_ms;
+	if (!is_moved_back)
+		wheel_stop(w, t);
+	t->expires_ms = expires_ms;
+	if (is_moved_back)
+		return;
 	insert(w, t);
 	w->timer_count++;
 }
@@ -131,25 +142,28 @@ uint64_t wheel_next(const struct wheel *w)
 	return UINT64_MAX;
 }
 
-/* Takes the timers of one list and sorts them by their distance from now_ms. */
-static void sort_anew(struct wheel *w, struct list *from)
+/* Takes the timers of one list and sorts them by their distance from now_ms; those of a tick that has come are due. */
+static void sort_anew(struct wheel *w, struct list *from, bool is_tick)
 {
 	struct list moving;
 	struct list *node;
 
 	list_init(&moving);
 	list_splice_back(&moving, from);
-	while ((node = list_pop_front(&moving)))
-		insert(w, container_of(node, struct timer, node));
+	while ((node = list_pop_front(&moving))) {
+		struct timer *t = container_of(node, struct timer, node);
+
+		if (is_tick && t->expires_ms <= w->now_ms)
+			list_push_back(&w->due, node);
+		else
+			insert(w, t);
+	}
 }
 
 static void empty_slot(struct wheel *w, unsigned level, unsigned slot)
 {
 	w->busy[level] &= ~(1ull << slot);
-	if (level == 0)
-		list_splice_back(&w->due, &w->slots[0][slot]);
-	else
-		sort_anew(w, &w->slots[level][slot]);
+	sort_anew(w, &w->slots[level][slot], level == 0);
 }
 
 /* Start of the first block that a far timer lies in: a clock that jumps by centuries takes no step
@@ -173,7 +187,7 @@ static bool enter_far_block(struct wheel *w, uint64_t now_ms)
 	if (block_ms > now_ms)
 		return false;
 	w->now_ms = block_ms;
-	sort_anew(w, &w->far);
+	sort_anew(w, &w->far, false);
 	return true;
 }
 
@@ -207,6 +221,11 @@ unsigned wheel_advance(struct wheel *w, uint64_t now_ms)
 	while ((node = list_pop_front(&w->due))) {
 		struct timer *t = container_of(node, struct timer, node);
 
+		/* Moved back by one that was due before it. */
+		if (t->expires_ms > now_ms) {
+			insert(w, t);
+			continue;
+		}
 		w->timer_count--;
 		fired_count++;
 		t->on_expire(t);
@@ -231,10 +250,10 @@ static bool validate_list(const struct wheel *w, const struct list *head, unsign
 			return fault("broken link", level, slot, expires_ms);
 		if (expires_ms <= w->now_ms)
 			return fault("overdue timer", level, slot, expires_ms);
-		if (level_of(w, expires_ms) != level)
-			return fault("timer in a wrong level", level, slot, expires_ms);
-		if (level != FAR && digit_of(expires_ms, level) != slot)
-			return fault("timer in a wrong slot", level, slot, expires_ms);
+		if (level_of(w, expires_ms) < level)
+			return fault("timer in too high a level", level, slot, expires_ms);
+		if (level_of(w, expires_ms) == level && level != FAR && digit_of(expires_ms, level) < slot)
+			return fault("timer in too late a slot", level, slot, expires_ms);
 		if (++*count > w->timer_count)
 			return fault("more timers than counted", level, slot, w->timer_count);
 	}

@@ -46,8 +46,10 @@ static inline bool timer_is_active(const struct timer *t)
 }
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
-/* (Re)arms; an expiry that is due already becomes the tick after the wheel's time.  The timer stays
- * the caller's. */
+/*
+ * (Re)arms; an expiry that is due already becomes the tick after the wheel's time.  The timer stays the caller's.  Moving
+ * one to a later time costs next to nothing.
+ */
 void wheel_start(struct wheel *w, struct timer *t, uint64_t expires_ms);
 /* Harmless when not armed. */
 void wheel_stop(struct wheel *w, struct timer *t);
@@ -55,7 +57,8 @@ void wheel_stop(struct wheel *w, struct timer *t);
  * A lower bound of the next expiry (ms, never later than the true one, exact within the first
  * level, else the start of the slot to be re-sorted), UINT64_MAX when no timer is armed.  For the
  * timeout of epoll_wait: advance at that time even if nothing fires, the bound then moves on;
- * WHEEL_LEVELS such steps at most lead to an expiry within 2^36 ms.
+ * WHEEL_LEVELS such steps at most lead to an expiry within 2^36 ms.  A timer that was moved to a
+ * later time counts by the one it had before until its slot is sorted anew.
  */
 uint64_t wheel_next(const struct wheel *w);
 /*
@@ -65,7 +68,7 @@ uint64_t wheel_next(const struct wheel *w);
  * `now_ms` (no endless loop).
  */
 unsigned wheel_advance(struct wheel *w, uint64_t now_ms);
-/* Every timer in the slot its expiry asks for, bits and counts right.  False prints the fault to
+/* No timer behind the slot its expiry asks for, bits and counts right.  False prints the fault to
  * stderr. */
 bool wheel_validate(const struct wheel *w);
 void wheel_dump(const struct wheel *w, FILE *out);

@@ -31,10 +31,11 @@ struct access_entry {
  * bytes, "referer", "user agent") followed by reason, duration in seconds with 6 decimals and slot.
  * Every byte of a request that is not printable ASCII, and '"' and '\', is written as \xHH, so that
  * a line is always one line.  The reason stands in quotes.  Long texts are cut ("..."), so that a
- * line fits LOGFILE_LINE; its end is the caller's to write.
+ * line fits LOGFILE_LINE; its end is the caller's to write.  Into less room (LOGFILE_LINE - 1) nothing is written, and the
+ * buffer is marked as truncated.
  */
 void access_format_combined(struct buf *b, const struct access_entry *e);
-/* One JSON object (RFC 8259) per line; bytes that are not UTF-8 become U+FFFD. */
+/* One JSON object (RFC 8259) per line, into as much room; bytes that are not UTF-8 become U+FFFD. */
 void access_format_json(struct buf *b, const struct access_entry *e);
 
 #endif

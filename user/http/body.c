@@ -64,6 +64,14 @@ void body_init_llhttp(struct body *b, llhttp_type_t type, const llhttp_settings_
 	b->is_llhttp_done = false;
 }
 
+/* It is a plain struct between two calls: no pointer into itself, none into the bytes it was shown. */
+void body_continue_llhttp(struct body *b, const llhttp_t *from)
+{
+	b->llhttp = *from;
+	b->llhttp.data = b;
+	b->is_llhttp_done = false;
+}
+
 bool body_show_framing(struct body *b, const struct field *fields, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {

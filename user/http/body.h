@@ -34,6 +34,8 @@ struct body {
 
 /* llhttp from its beginning.  The settings have body_on_llhttp_done for the end of the head and of a chunk's header. */
 void body_init_llhttp(struct body *b, llhttp_type_t type, const llhttp_settings_t *settings);
+/* From where another one with the same settings stands. */
+void body_continue_llhttp(struct body *b, const llhttp_t *from);
 int body_on_llhttp_done(llhttp_t *llhttp);
 /* Shows llhttp these bytes; false: it refuses. */
 static inline bool body_show(struct body *b, const char *data, size_t len)

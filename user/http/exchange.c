@@ -46,7 +46,6 @@ bool exchange_begin(struct session *s)
 	x->start_ns = srv->loop->now_ns;
 	output_init(&x->output, &srv->buffers);
 	parser_init(&x->parser, &srv->parse);
-	parser_reset(&x->parser, &x->request);
 	s->exchange = x;
 	return true;
 }
@@ -223,8 +222,8 @@ enum step exchange_head(struct session *s)
 	struct exchange *x = s->exchange;
 	size_t head_len;
 
-	if (!x || x->in_start == x->in_end)
-		return STEP_READ;
+	if (s->state == SESSION_IDLE)
+		parser_reset(&x->parser, &x->request);
 	s->state = SESSION_HEAD;
 	if (x->in_start > START_MAX)
 		move_to_front(x);
@@ -233,7 +232,7 @@ enum step exchange_head(struct session *s)
 		x->in_start += (unsigned)head_len;
 		x->head_end = x->in_start;
 		dispatch(s);
-		return STEP_AGAIN;
+		return s->state == SESSION_ACTIVE ? exchange_active(s) : STEP_AGAIN;
 	case PARSE_FAIL:
 		exchange_refuse(s, x->parser.status, x->parser.why);
 		return STEP_AGAIN;
@@ -244,7 +243,6 @@ enum step exchange_head(struct session *s)
 		/* Empty lines between requests are nothing (RFC 9112 2.2): who sends them is as idle as before. */
 		x->in_start = x->in_end;
 		s->state = SESSION_IDLE;
-		parser_reset(&x->parser, &x->request);
 		return STEP_READ;
 	}
 	if (x->in_end < s->server->buffers.item_size)
@@ -436,28 +434,35 @@ enum step exchange_active(struct session *s)
 	return STEP_FINISH;
 }
 
-static void fill_entry(struct session *s, struct access_entry *e, uint64_t duration_us,
-		       const char *reason)
+static uint64_t duration_us(const struct exchange *x, uint64_t now_ns)
 {
-	struct exchange *x = s->exchange;
-	uint64_t given = x->output.total - x->output_before;
-	uint64_t waiting = s->state == SESSION_CLOSED ? x->output.queued : 0;
+	return (now_ns - x->start_ns) / 1000;
+}
 
-	*e = (struct access_entry){ .req = &x->request };
-	e->status = x->reply.is_begun ? x->reply.status : 0;
-	e->bytes_sent = given - MIN(given, waiting);
-	e->body_sent = e->bytes_sent - MIN(e->bytes_sent, x->reply_head_len);
-	e->wall_ns = clock_wall_ns();
-	e->duration_us = duration_us;
-	e->reason = x->reply.why ? x->reply.why : x->why ? x->why : reason;
-	e->origin = &x->reply.origin;
-	e->slot = s->server->slot;
-	e->connection = s->serial;
-	e->request_number = s->request_count;
+static struct access_entry entry_of(struct session *s, uint64_t now_ns, const char *reason)
+{
+	const struct exchange *x = s->exchange;
+	uint64_t given = x->output.total - x->output_before;
+	uint64_t sent = given - MIN(given, s->state == SESSION_CLOSED ? x->output.queued : 0);
+
+	/* The address is added by session_log. */
+	return (struct access_entry){
+		.req = &x->request,
+		.status = x->reply.is_begun ? x->reply.status : 0,
+		.bytes_sent = sent,
+		.body_sent = sent - MIN(sent, x->reply_head_len),
+		.wall_ns = server_wall_ns(s->server, now_ns),
+		.duration_us = duration_us(x, now_ns),
+		.reason = x->reply.why ? x->reply.why : x->why ? x->why : reason,
+		.slot = s->server->slot,
+		.connection = s->serial,
+		.request_number = s->request_count,
+		.origin = &x->reply.origin,
+	};
 }
 
 /* A request that has ended, or has become something else, in the counters; once. */
-static void count_request(struct session *s, uint64_t duration_us)
+static void count_request(struct session *s, uint64_t now_ns)
 {
 	struct exchange *x = s->exchange;
 	struct stats_block *stats = s->server->stats;
@@ -469,30 +474,29 @@ static void count_request(struct session *s, uint64_t duration_us)
 	if (s->request_count > 1)
 		stats->keepalive_reuses++;
 	if (x->reply.is_begun)
-		hist_add(&stats->latency_us, duration_us);
+		hist_add(&stats->latency_us, duration_us(x, now_ns));
 }
 
 void exchange_log(struct session *s, const char *reason)
 {
-	struct exchange *x = s->exchange;
 	struct access_entry e;
-	uint64_t duration_us;
+	uint64_t now_ns;
 
-	if (x->is_logged)
+	if (s->exchange->is_logged)
 		return;
 	/* The loop's time would be that of the start: most requests begin and end in one turn. */
-	duration_us = (clock_ns() - x->start_ns) / 1000;
-	count_request(s, duration_us);
+	now_ns = clock_ns();
+	count_request(s, now_ns);
 	if (!s->server->on_request_done)
 		return;
-	fill_entry(s, &e, duration_us, reason);
+	e = entry_of(s, now_ns, reason);
 	session_log(s, &e);
 }
 
 void exchange_count(struct session *s, struct access_entry *ret_entry)
 {
-	uint64_t duration_us = (clock_ns() - s->exchange->start_ns) / 1000;
+	uint64_t now_ns = clock_ns();
 
-	count_request(s, duration_us);
-	fill_entry(s, ret_entry, duration_us, "");
+	count_request(s, now_ns);
+	*ret_entry = entry_of(s, now_ns, "");
 }

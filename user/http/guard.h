@@ -83,11 +83,6 @@ enum guard_verdict guard_trailers(struct guard *g, const struct parse_limits *li
 /* Nothing of a request but whole or half empty lines so far. */
 bool guard_is_idle(const struct guard *g);
 
-static inline size_t guard_request_line_len(const struct guard *g)
-{
-	return g->method_len + g->target_len + sizeof("  HTTP/1.1\r\n") - 1;
-}
-
 static inline size_t guard_status_line_len(const struct guard *g)
 {
 	return g->version_len + g->reason_len + sizeof("\r\n") - 1;

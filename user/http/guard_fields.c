@@ -18,11 +18,6 @@ const char *guard_wrong_byte(char byte, const char *otherwise)
 	return otherwise;
 }
 
-static unsigned field_max(const struct cursor *c)
-{
-	return MIN(c->limits->field_max, GUARD_FIELDS_MAX);
-}
-
 /* Trailers ---------------------------------------------------------------------------------------------------- */
 
 static void keep_name(struct cursor *c, const char *name, const char *end)
@@ -72,7 +67,7 @@ static void keep_line(struct guard *g, struct cursor *c)
 
 static void begin_field(struct guard *g, const struct cursor *c, const char *p)
 {
-	if (g->field_count >= field_max(c))
+	if (g->field_count >= guard_field_max(c->limits))
 		guard_fail(g, 431, "too many fields");
 	else if (*p == ' ' || *p == '\t')
 		guard_fail(g, 400, "folded line");
@@ -97,70 +92,20 @@ static void end_name(struct guard *g, struct cursor *c, const char *p)
 		guard_fail(g, 400, guard_wrong_byte(*p, "bad byte in field name"));
 }
 
-/*
- * At `end` is the CR.  Of the bytes that a value may have only SP and HTAB are not above SP.  `nth` counts from 1.  What is
- * given back goes into the guard's `duplicates`.
- */
-static inline uint32_t write_down(struct field *f, unsigned nth, uint8_t *known, struct span name, const char *value,
-				  const char *end)
-{
-	enum header_id id = header_id_of(name);
-
-	while (*value == ' ' || *value == '\t')
-		value++;
-	while (end > value && (uint8_t)end[-1] <= ' ')
-		end--;
-	f->name = name;
-	f->value = span_of(value, (size_t)(end - value));
-	f->id = id;
-	if (id == HEADER_OTHER)
-		return 0;
-	if (known[id])
-		return 1u << id;
-	known[id] = (uint8_t)nth;
-	return 0;
-}
-
-/*
- * Lines that are there as a whole, which is nearly all of them, without keeping a state for each
- * byte.  Stops in front of whatever else there is; take_field looks at that line again, so no byte
- * is seen more than twice.
- */
-static const char *take_whole_fields(struct guard *g, const struct cursor *c)
-{
-	const char *p = c->p, *end = c->end;
-	struct field *fields = c->fields;
-	unsigned count = g->field_count, most = field_max(c);
-	uint8_t *known = c->known;
-	uint32_t duplicates = 0;
-
-	for (; count < most; count++) {
-		const char *colon = scan_token(p, end), *tail;
-
-		if (colon == p || colon == end || *colon != ':')
-			break;
-		tail = scan_value(colon + 1, end);
-		if (end - tail < 2 || tail[0] != '\r' || tail[1] != '\n')
-			break;
-		duplicates |= write_down(&fields[count], count + 1, known, span_of(p, (size_t)(colon - p)), colon + 1,
-					 tail);
-		p = tail + 2;
-	}
-	g->field_count = (uint16_t)count;
-	g->duplicates |= duplicates;
-	return p;
-}
-
 static void end_field(struct guard *g, struct cursor *c)
 {
+	struct field *f;
+
 	g->state = LINE;
-	g->field_count++;
-	if (c->fields)
-		g->duplicates |= write_down(&c->fields[g->field_count - 1], g->field_count, c->known,
-					    span_of(g->data + g->line_start, g->colon - g->line_start),
-					    g->data + g->colon + 1, g->data + g->value_end);
-	else if (c->trailers)
+	if (c->fields) {
+		f = &c->fields[g->field_count];
+		f->name = span_of(g->data + g->line_start, g->colon - g->line_start);
+		f->value = span_trim(span_of(g->data + g->colon + 1, g->value_end - g->colon - 1));
+		g->duplicates |= header_identify(c->fields, g->field_count, g->field_count + 1u, c->known);
+	} else if (c->trailers) {
 		keep_line(g, c);
+	}
+	g->field_count++;
 }
 
 static const char *take_name(struct guard *g, struct cursor *c, const char *p)
@@ -238,7 +183,7 @@ void guard_run_fields(struct guard *g, struct cursor *c)
 
 	while (c->p < c->end && g->state < DONE) {
 		if (g->state == LINE && c->fields)
-			c->p = take_whole_fields(g, c);
+			c->p = guard_usual_fields(g, c->fields, c->known, guard_field_max(c->limits), c->p, c->end);
 		if (c->p == c->end)
 			break;
 		if (g->state == LINE_LF)

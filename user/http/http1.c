@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/put.h"
 #include "http/session.h"
 
 static struct exchange *exchange_of(const struct reply *r)
@@ -13,36 +14,19 @@ static struct exchange *exchange_of(const struct reply *r)
 	return container_of(r, struct exchange, reply);
 }
 
-/* The statuses of nearly all replies, ready to copy; others are formatted. */
-static struct span status_line(unsigned status)
-{
-	switch (status) {
-	case 200:
-		return SPAN("HTTP/1.1 200 OK\r\n");
-	case 206:
-		return SPAN("HTTP/1.1 206 Partial Content\r\n");
-	case 304:
-		return SPAN("HTTP/1.1 304 Not Modified\r\n");
-	case 404:
-		return SPAN("HTTP/1.1 404 Not Found\r\n");
-	default:
-		return span_of(NULL, 0);
-	}
-}
+/* Bytes of a head beside its fields: status line, Server, Date, framing, Connection and the end. */
+#define HEAD_BASE 512
+_Static_assert(sizeof(((struct server *)0)->ok_head) + 128 <= HEAD_BASE, "a head is written without a look at the room");
 
-static void put_status(struct buf *b, unsigned status)
+static char *put_status(char *at, unsigned status)
 {
-	struct span line = status_line(status);
-
-	if (line.ptr) {
-		buf_add_span(b, line);
-		return;
-	}
-	buf_add_lit(b, "HTTP/1.1 ");
-	buf_add_u64(b, status);
-	buf_add_char(b, ' ');
-	buf_add_span(b, span_str(status_phrase(status)));
-	buf_add_lit(b, "\r\n");
+	if (status == 200)
+		return put_lit(at, SERVER_OK_LINE);
+	at = put_lit(at, "HTTP/1.1 ");
+	at = put_u64(at, status);
+	at = put_char(at, ' ');
+	at = put_span(at, span_str(status_phrase(status)));
+	return put_lit(at, "\r\n");
 }
 
 static bool is_chunked(const struct reply *r)
@@ -50,32 +34,30 @@ static bool is_chunked(const struct reply *r)
 	return r->is_unsized && r->req->version_minor > 0 && !r->is_until_close;
 }
 
-static void put_framing(struct buf *b, const struct reply *r)
+static char *put_framing(char *at, const struct reply *r)
 {
 	if (r->status < 200 || r->status == 204 || r->status == 304)
-		return;
+		return at;
 	if (!r->is_unsized) {
-		buf_add_lit(b, "Content-Length: ");
-		buf_add_u64(b, r->length);
-		buf_add_lit(b, "\r\n");
-	} else if (is_chunked(r)) {
-		buf_add_lit(b, "Transfer-Encoding: chunked\r\n");
+		at = put_lit(at, "Content-Length: ");
+		at = put_u64(at, r->length);
+		return put_lit(at, "\r\n");
 	}
+	return is_chunked(r) ? put_lit(at, "Transfer-Encoding: chunked\r\n") : at;
 }
 
-static void put_connection(struct buf *b, const struct reply *r)
+static char *put_connection(char *at, const struct reply *r)
 {
 	if (r->is_upgrade)
-		buf_add_lit(b, "Connection: Upgrade\r\n");
-	else if (r->must_close)
-		buf_add_lit(b, "Connection: close\r\n");
-	else if (r->req->version_minor == 0)
-		buf_add_lit(b, "Connection: keep-alive\r\n");
+		return put_lit(at, "Connection: Upgrade\r\n");
+	if (r->must_close)
+		return put_lit(at, "Connection: close\r\n");
+	return r->req->version_minor == 0 ? put_lit(at, "Connection: keep-alive\r\n") : at;
 }
 
 static size_t head_size(const struct reply *r)
 {
-	size_t size = 512 + r->block.len;
+	size_t size = HEAD_BASE + r->block.len;
 
 	for (unsigned i = 0; i < r->field_count; i++)
 		size += r->fields[i].name.len + r->fields[i].value.len + 4;
@@ -131,50 +113,54 @@ static void settle_continue(struct exchange *x, struct reply *r)
 	x->output_before = x->output.total;
 }
 
-static void put_head(struct buf *b, struct session *s, const struct reply *r)
+/* Returns its length, at most head_size. */
+static size_t put_head(char *to, struct session *s, const struct reply *r)
 {
-	put_status(b, r->status);
-	if (!r->is_relayed)
-		buf_add_span(b, server_common_fields(s->server));
-	for (unsigned i = 0; i < r->field_count; i++) {
-		buf_add_span(b, r->fields[i].name);
-		buf_add_lit(b, ": ");
-		buf_add_span(b, r->fields[i].value);
-		buf_add_lit(b, "\r\n");
+	char *at = to;
+
+	if (r->status == 200 && !r->is_relayed) {
+		at = put_span(at, server_ok_head(s->server));
+	} else {
+		at = put_status(at, r->status);
+		if (!r->is_relayed)
+			at = put_span(at, server_common_fields(s->server));
 	}
-	buf_add_span(b, r->block);
-	put_framing(b, r);
-	put_connection(b, r);
-	buf_add_lit(b, "\r\n");
-	BUG_ON(b->is_truncated);
+	for (unsigned i = 0; i < r->field_count; i++) {
+		at = put_span(at, r->fields[i].name);
+		at = put_lit(at, ": ");
+		at = put_span(at, r->fields[i].value);
+		at = put_lit(at, "\r\n");
+	}
+	at = put_span(at, r->block);
+	at = put_framing(at, r);
+	at = put_connection(at, r);
+	return (size_t)(put_lit(at, "\r\n") - to);
 }
 
 /* What no buffer of the pool holds in one piece goes through memory of its own: rare, an upstream's head only. */
 static size_t put_large_head(struct exchange *x, const struct reply *r, size_t size)
 {
 	char *memory = malloc(size);
-	struct buf b;
+	size_t len;
 
 	if (!memory)
 		return 0;
-	buf_init(&b, memory, size);
-	put_head(&b, x->session, r);
-	output_add(&x->output, b.ptr, b.len);
+	len = put_head(memory, x->session, r);
+	output_add(&x->output, memory, len);
 	free(memory);
-	return b.len;
+	return len;
 }
 
 static size_t put_small_head(struct exchange *x, const struct reply *r, size_t size)
 {
 	char *at = output_reserve(&x->output, size);
-	struct buf b;
+	size_t len;
 
 	if (!at)
 		return 0;
-	buf_init(&b, at, size);
-	put_head(&b, x->session, r);
-	output_commit(&x->output, b.len);
-	return b.len;
+	len = put_head(at, x->session, r);
+	output_commit(&x->output, len);
+	return len;
 }
 
 static void http1_begin(struct reply *r)
@@ -193,7 +179,7 @@ static void http1_begin(struct reply *r)
 }
 
 /* False: the bytes are not to be sent. */
-static bool account(struct reply *r, uint64_t len)
+static inline bool account(struct reply *r, uint64_t len)
 {
 	BUG_ON(!r->is_begun || r->is_ended);
 	r->written += len;
@@ -202,20 +188,24 @@ static bool account(struct reply *r, uint64_t len)
 	return len > 0 && !r->has_no_content;
 }
 
-static void chunk_open(struct reply *r, uint64_t len)
+static void put_chunk_size(struct reply *r, uint64_t len)
 {
 	char line[24];
 	struct buf b;
 
-	if (!is_chunked(r))
-		return;
 	buf_init(&b, line, sizeof(line));
 	buf_add_hex(&b, len);
 	buf_add_lit(&b, "\r\n");
 	output_add(&exchange_of(r)->output, b.ptr, b.len);
 }
 
-static void chunk_close(struct reply *r)
+static inline void chunk_open(struct reply *r, uint64_t len)
+{
+	if (is_chunked(r))
+		put_chunk_size(r, len);
+}
+
+static inline void chunk_close(struct reply *r)
 {
 	if (is_chunked(r))
 		output_add(&exchange_of(r)->output, "\r\n", 2);
@@ -261,16 +251,13 @@ static void http1_interim(struct reply *r, unsigned status, struct span block)
 {
 	struct exchange *x = exchange_of(r);
 	char line[64];
-	struct buf b;
 
 	BUG_ON(r->is_begun);
 	if (r->req->version_minor == 0 || (status == 100 && x->has_sent_continue))
 		return;
 	if (status == 100)
 		x->has_sent_continue = true;
-	buf_init(&b, line, sizeof(line));
-	put_status(&b, status);
-	output_add(&x->output, b.ptr, b.len);
+	output_add(&x->output, line, (size_t)(put_status(line, status) - line));
 	output_add(&x->output, block.ptr, block.len);
 	output_add(&x->output, "\r\n", 2);
 	x->output_before = x->output.total;

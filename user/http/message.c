@@ -67,7 +67,7 @@ static inline __attribute__((always_inline)) enum header_id one_of(const char *n
 }
 
 /* The length leaves at most three names; a test holds this switch against the table of names. */
-enum header_id header_id_of(struct span name)
+static inline __attribute__((always_inline)) enum header_id id_of(struct span name)
 {
 	switch (name.len) {
 	case 2:
@@ -108,6 +108,30 @@ enum header_id header_id_of(struct span name)
 	default:
 		return HEADER_OTHER;
 	}
+}
+
+enum header_id header_id_of(struct span name)
+{
+	return id_of(name);
+}
+
+uint32_t header_identify(struct field *fields, unsigned from, unsigned to, uint8_t *known)
+{
+	const struct field *end = fields + to;
+	uint32_t duplicates = 0;
+
+	for (struct field *f = fields + from; f < end; f++) {
+		enum header_id id = id_of(f->name);
+
+		f->id = id;
+		if (id == HEADER_OTHER)
+			continue;
+		if (known[id])
+			duplicates |= 1u << id;
+		else
+			known[id] = (uint8_t)(f - fields + 1);
+	}
+	return duplicates;
 }
 
 bool header_may_trail(enum header_id id)

@@ -92,15 +92,11 @@ static void make_room(struct output *o)
 	o->cap *= 2;
 }
 
-static struct output_segment *segment_add(struct output *o)
+static inline struct output_segment *segment_add(struct output *o)
 {
-	if (o->has_failed)
-		return NULL;
 	if (o->end == o->cap)
 		make_room(o);
-	if (o->has_failed)
-		return NULL;
-	return &o->segments[o->end++];
+	return o->has_failed ? NULL : &o->segments[o->end++];
 }
 
 static void count_added(struct output *o, uint64_t len)
@@ -163,12 +159,11 @@ void output_add(struct output *o, const void *data, size_t len)
 	const char *from = data;
 
 	while (len > 0) {
-		size_t room = tail_room(o);
-		size_t part;
+		size_t room = tail_room(o), part;
 
 		if (o->has_failed || (room == 0 && !tail_renew(o)))
 			return;
-		part = MIN(len, tail_room(o));
+		part = MIN(len, room ? room : tail_room(o));
 		memcpy(o->tail->data + o->tail->used, from, part);
 		output_commit(o, part);
 		from += part;
@@ -256,6 +251,14 @@ static void consume(struct output *o, uint64_t count)
 	}
 }
 
+/* What nearly every reply is: all in one piece. */
+static ssize_t write_last(const struct output_segment *s, struct conn *c, bool has_end)
+{
+	const struct iovec iov = { (void *)s->ptr, s->len };
+
+	return conn_writev(c, &iov, 1, has_end);
+}
+
 static ssize_t write_memory(struct output *o, struct conn *c, bool has_end)
 {
 	struct iovec iov[IOV_COUNT];
@@ -296,6 +299,8 @@ static enum flush_result why_stopped(ssize_t n, bool is_file)
 
 static ssize_t write_segment(struct output *o, struct conn *c, struct output_segment *s, bool has_end)
 {
+	if (s->ptr && o->first + 1 == o->end)
+		return write_last(s, c, has_end);
 	if (s->ptr)
 		return write_memory(o, c, has_end);
 	if (s->pipe)

@@ -35,7 +35,7 @@ void server_init(struct server *srv, const char *server_name)
 	srv->is_short = false;
 	srv->serial = 0;
 	srv->early_score = 0;
-	srv->date_s = -1;
+	srv->second_end_ns = 0;
 	name.len = MIN(name.len, sizeof(srv->server_name) - 1);
 	memcpy(srv->server_name, name.ptr, name.len);
 	srv->server_name[name.len] = '\0';
@@ -85,29 +85,27 @@ void server_fini(struct server *srv)
 	pool_fini(&srv->buffers);
 }
 
-struct span server_common_fields(struct server *srv)
+/* A clock that is set is seen within a second, here and in the Date of replies. */
+void server_begin_second(struct server *srv)
 {
-	struct timespec now;
-	struct buf b;
+	uint64_t now_ns = clock_ns(), wall_ns = clock_wall_ns();
 	char date[HTTP_DATE_LEN];
+	struct buf b;
 
-	/* The coarse clock is one load away and has a resolution of 4 ms, which is plenty for a date. */
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	if (now.tv_sec != srv->date_s) {
-		buf_init(&b, srv->common, sizeof(srv->common));
-		if (srv->server_name[0]) {
-			buf_add_lit(&b, "Server: ");
-			buf_add_span(&b, span_str(srv->server_name));
-			buf_add_lit(&b, "\r\n");
-		}
-		http_date_print(now.tv_sec, date);
-		buf_add_lit(&b, "Date: ");
-		buf_add(&b, date, sizeof(date));
+	srv->wall_offset_ns = wall_ns - now_ns;
+	srv->second_end_ns = now_ns + NS_PER_SEC - wall_ns % NS_PER_SEC;
+	buf_init(&b, srv->ok_head, sizeof(srv->ok_head));
+	buf_add_lit(&b, SERVER_OK_LINE);
+	if (srv->server_name[0]) {
+		buf_add_lit(&b, "Server: ");
+		buf_add_span(&b, span_str(srv->server_name));
 		buf_add_lit(&b, "\r\n");
-		srv->common_len = (unsigned)b.len;
-		srv->date_s = now.tv_sec;
 	}
-	return span_of(srv->common, srv->common_len);
+	http_date_print((int64_t)(wall_ns / NS_PER_SEC), date);
+	buf_add_lit(&b, "Date: ");
+	buf_add(&b, date, sizeof(date));
+	buf_add_lit(&b, "\r\n");
+	srv->ok_head_len = (unsigned)b.len;
 }
 
 int server_hand_over(struct server *srv, int (*send)(void *ctx, int fd, const struct server_guest *g),

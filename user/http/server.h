@@ -93,9 +93,10 @@ struct server {
 	bool is_short;			/* of memory for buffers */
 	uint64_t serial;		/* connections so far */
 	int early_score;		/* how often a read right after accept finds something */
-	int64_t date_s;			/* second of `common` */
-	unsigned common_len;
-	char common[160];		/* "Server: ...\r\nDate: ...\r\n", made once a second */
+	/* Wall-clock time, read once a second: what CLOCK_MONOTONIC lacks to it, and when its second ends. */
+	uint64_t wall_offset_ns, second_end_ns;
+	unsigned ok_head_len;
+	char ok_head[192];		/* "HTTP/1.1 200 OK\r\nServer: ...\r\nDate: ...\r\n" of that second */
 	char server_name[64];
 };
 

@@ -65,11 +65,26 @@ static void retire(struct session *s)
 		srv->on_session_closed(srv);
 }
 
+/* Made with the first line of a connection: an address takes longer to print than most of a line. */
+static struct span peer_text(struct session *s, char text[SOCK_ADDR_TEXT])
+{
+	struct span host;
+
+	if (s->peer_text_len)
+		return span_of(s->peer_text, s->peer_text_len);
+	host = span_str(sock_addr_print_host(&s->conn.peer, text));
+	if (host.len <= sizeof(s->peer_text)) {
+		memcpy(s->peer_text, host.ptr, host.len);
+		s->peer_text_len = (uint8_t)host.len;
+	}
+	return host;
+}
+
 void session_log(struct session *s, struct access_entry *e)
 {
-	char host[SOCK_ADDR_TEXT];
+	char text[SOCK_ADDR_TEXT];
 
-	e->peer_host = span_str(sock_addr_print_host(&s->conn.peer, host));
+	e->peer_host = peer_text(s, text);
 	e->peer_port = sock_addr_port(&s->conn.peer);
 	s->server->on_request_done(s->server, e);
 }
@@ -513,16 +528,17 @@ static enum step finish(struct session *s)
 	s->state = SESSION_IDLE;
 	s->wait = WAIT_NONE;
 	x->start_ns = s->server->loop->now_ns;
-	parser_reset(&x->parser, &x->request);
-	return STEP_AGAIN;
+	return x->in_start < x->in_end ? STEP_AGAIN : STEP_READ;
 }
 
 static enum step next_step(struct session *s, struct turn *turn)
 {
+	const struct exchange *x = s->exchange;
+
 	switch (s->state) {
 	case SESSION_IDLE:
 	case SESSION_HEAD:
-		return exchange_head(s);
+		return x && x->in_start < x->in_end ? exchange_head(s) : STEP_READ;
 	case SESSION_ACTIVE:
 		return exchange_active(s);
 	case SESSION_LINGER:
@@ -547,32 +563,34 @@ static enum step read_or_flush(struct session *s, struct turn *turn)
 	return read_input(s, turn);
 }
 
-static bool has_failed(struct session *s)
+static void close_failed(struct session *s)
 {
 	bool is_idle = (s->state == SESSION_IDLE || s->state == SESSION_PROXY_HEADER) && !s->exchange;
 
-	if (!s->conn.has_failed)
-		return false;
 	if (s->state == SESSION_LINGER)
 		session_close(s, (enum close_reason)s->close_reason);
 	else
 		session_close(s, is_idle ? CLOSE_CLIENT : CLOSE_CLIENT_ABORT);
-	return true;
 }
 
 static void run_steps(struct session *s)
 {
 	struct turn turn = { 0 };
 
-	while (!has_failed(s)) {
-		enum step step = next_step(s, &turn);
+	for (;;) {
+		enum step step;
 
-		if (step == STEP_READ)
-			step = read_or_flush(s, &turn);
-		else if (step == STEP_FLUSH)
+		if (s->conn.has_failed) {
+			close_failed(s);
+			return;
+		}
+		step = next_step(s, &turn);
+		if (step == STEP_FLUSH)
 			step = flush(s, &turn);
 		else if (step == STEP_FINISH)
 			step = finish(s);
+		if (step == STEP_READ)
+			step = read_or_flush(s, &turn);
 		if (step == STEP_CLOSED)
 			return;
 		if (step == STEP_WAIT)

@@ -37,6 +37,9 @@ enum session_state {
 /* What the timer waits for. */
 enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER, WAIT_PROXY_HEADER };
 
+/* The longest address but for one with a scope, which is of the same link. */
+#define PEER_TEXT_SIZE 39
+
 struct session {
 	struct conn conn;
 	struct server *server;
@@ -60,6 +63,8 @@ struct session {
 	uint8_t close_reason;		/* enum close_reason, of a connection that closes after its reply */
 	bool has_progressed;		/* bytes moved since the timer was armed */
 	bool is_running;		/* session_run is on the stack */
+	uint8_t peer_text_len;		/* 0: not made yet, or too long to be kept */
+	char peer_text[PEER_TEXT_SIZE];	/* the client's address for the access log, no NUL */
 };
 
 struct exchange {
@@ -182,7 +187,7 @@ enum step {
 bool exchange_begin(struct session *s);
 /* Gives back everything borrowed. */
 void exchange_end(struct session *s);
-/* Tries to find a complete head in the input and dispatches it. */
+/* Tries to find a complete head in the input, of which there is some, and dispatches it.  IDLE: it is a new one. */
 enum step exchange_head(struct session *s);
 /* Goes on with body and reply of the request at hand. */
 enum step exchange_active(struct session *s);
@@ -202,7 +207,36 @@ void session_proxy_end(struct session *s);
 
 /* server.c.  With a limit: room for another exchange and its buffer?  Keeps less of what is free where there is none. */
 bool server_has_memory(struct server *srv);
-struct span server_common_fields(struct server *srv);
+/* Reads the wall clock, for those below. */
+void server_begin_second(struct server *srv);
+
+#define SERVER_OK_LINE "HTTP/1.1 200 OK\r\n"
+
+/* The status line of 200, and what every head has besides (Server, Date). */
+static inline struct span server_ok_head(struct server *srv)
+{
+	if (srv->loop->now_ns >= srv->second_end_ns)
+		server_begin_second(srv);
+	return span_of(srv->ok_head, srv->ok_head_len);
+}
+
+/* The same without the status line. */
+static inline struct span server_common_fields(struct server *srv)
+{
+	struct span head = server_ok_head(srv);
+	size_t skipped = sizeof(SERVER_OK_LINE) - 1;
+
+	return span_of(head.ptr + skipped, head.len - skipped);
+}
+
+/* CLOCK_REALTIME, of an instant of CLOCK_MONOTONIC that has just been. */
+static inline uint64_t server_wall_ns(struct server *srv, uint64_t now_ns)
+{
+	if (now_ns >= srv->second_end_ns)
+		server_begin_second(srv);
+	return now_ns + srv->wall_offset_ns;
+}
+
 /* server_leave.c */
 void server_retry_giving(struct timer *t);
 

@@ -21,13 +21,14 @@ struct detachment {
 static void emit(struct session *s, struct detachment *d, const char *reason)
 {
 	struct access_entry *e = &d->entry;
+	uint64_t now_ns = clock_ns();
 
 	if (!s->server->on_request_done)
 		return;
 	e->req = d->digest;
 	e->origin = &d->origin;
-	e->wall_ns = clock_wall_ns();
-	e->duration_us = (clock_ns() - d->start_ns) / 1000;
+	e->wall_ns = server_wall_ns(s->server, now_ns);
+	e->duration_us = (now_ns - d->start_ns) / 1000;
 	e->bytes_sent += d->bytes_sent;
 	e->body_sent += d->bytes_sent;
 	e->reason = reason;

@@ -240,9 +240,15 @@ ssize_t sock_read(int fd, void *to, size_t len)
 }
 
 /* sendmsg, not writev: only it can keep SIGPIPE away and announce more bytes in the same call. */
-ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more)
+static ssize_t send_many(int fd, const struct iovec *iov, int count, int flags)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };
+
+	return RETRY(sendmsg(fd, &msg, flags));
+}
+
+ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more)
+{
 	int flags = MSG_NOSIGNAL | (has_more ? MSG_MORE : 0);
 	ssize_t r;
 
@@ -250,7 +256,7 @@ ssize_t sock_writev(int fd, const struct iovec *iov, int count, bool has_more)
 	if (count == 1)
 		r = RETRY(send(fd, iov[0].iov_base, iov[0].iov_len, flags));
 	else
-		r = RETRY(sendmsg(fd, &msg, flags));
+		r = send_many(fd, iov, count, flags);
 	return r < 0 ? -errno : r;
 }
 
