@@ -90,6 +90,7 @@ struct udp_stats {
 	uint64_t joined, segmented;		/* came joined by the kernel (UDP_GRO); left so (UDP_SEGMENT) */
 	uint64_t sessions;			/* begun */
 	uint64_t server_errors;			/* ICMP errors of servers */
+	uint64_t strays;			/* came to a session's socket, but not from its server */
 	uint64_t ended[UDP_END_COUNT];
 	uint64_t dropped[UDP_DROP_COUNT];
 };

@@ -232,7 +232,13 @@ def test_only_the_server_is_listened_to():
             with udp_client(address_of(s)) as c:
                 port = int(ask(c, b"x").split()[0])
                 stranger.sendto(b"forged", ("127.0.0.1", port))
-                assert ask(c, b"y") == b"%d y" % port
+                wait_for(lambda: s.status()["udp"]["strays"] == 1, "the stranger's datagram is counted")
+                for data in (b"y", b"z"):
+                    assert ask(c, data) == b"%d %s" % (port, data)
+                # The second datagram of the session has connected the socket: the kernel lets no stranger in.
+                stranger.sendto(b"forged", ("127.0.0.1", port))
+                assert ask(c, b"w") == b"%d w" % port
+                assert s.status()["udp"]["strays"] == 1
 
 
 # --- servers that fail ---

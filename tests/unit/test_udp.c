@@ -2,6 +2,10 @@
 /* Sessions: begun, ended, limited and counted; servers that answer, keep silent, refuse. */
 #include "upstream_fixture.h"
 
+#include <fcntl.h>
+#include <linux/net_tstamp.h>
+#include <poll.h>
+
 #include "app/udp_internal.h"
 
 #define SERVERS	   3u
@@ -314,6 +318,83 @@ static void udp__replies_go_to_whom_they_are_for(void **state)
 	answer(&f, 1, &from[0], "forged");
 	turn(&f);
 	assert_true(hears_nothing(f.clients[0]));
+	assert_int_equal(f.stats[0].udp.strays, 1);
+	close_fix(&f);
+}
+
+/* What a stranger has sent before a socket is connected lies among the server's datagrams, and is not heard either. */
+static void udp__strangers_are_not_heard_before_a_connect(void **state)
+{
+	struct udp_link *l;
+	union sock_addr from;
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ 0 }, 1);
+	say(&f, 0, "a");
+	turn(&f);
+	from = take(&f, 0, "a");
+	l = first_session(&f)->link;
+	assert_int_equal(l->state, LINK_ASKED);
+	answer(&f, 1, &from, "forged");
+	answer(&f, 0, &from, "r");
+	answer(&f, 1, &from, "forged");
+	answer(&f, 0, &from, "s");
+	first_session(&f)->singles = 16;
+	say(&f, 0, "b");
+	udp_server_read_out(f.server);
+	assert_int_equal(l->state, LINK_CONNECTED);
+	turn(&f);
+	assert_hears(f.clients[0], "r");
+	assert_hears(f.clients[0], "s");
+	assert_true(hears_nothing(f.clients[0]));
+	assert_int_equal(f.stats[0].udp.strays, 2);
+	/* From now on the kernel does not let them in. */
+	answer(&f, 1, &from, "forged");
+	turn(&f);
+	assert_int_equal(f.stats[0].udp.strays, 2);
+	close_fix(&f);
+}
+
+static void udp__several_at_once_go_over_a_connection(void **state)
+{
+	struct udp_link *l;
+	union sock_addr from;
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ 0 }, 1);
+	say(&f, 0, "a");
+	say(&f, 0, "b");
+	turn(&f);
+	from = take(&f, 0, "a");
+	take(&f, 0, "b");
+	l = first_session(&f)->link;
+	assert_int_equal(l->state, LINK_CONNECTED);
+	assert_false(l->is_checked);
+	answer(&f, 0, &from, "r");
+	turn(&f);
+	assert_hears(f.clients[0], "r");
+	close_fix(&f);
+}
+
+/* Of an error on its queue epoll tells again and again: a worker that left it there would never sleep. */
+static void udp__errors_of_sending_do_not_stay(void **state)
+{
+	const int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+	struct pollfd p = { .events = POLLIN };
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ 0 }, 1);
+	say(&f, 0, "a");
+	turn(&f);
+	p.fd = first_session(&f)->link->io.fd;
+	assert_int_equal(setsockopt(p.fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof(stamps)), 0);
+	say(&f, 0, "b");
+	udp_server_read_out(f.server);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_true(p.revents & POLLERR);
+	turn(&f);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(f.ended, 0);
 	close_fix(&f);
 }
 
@@ -397,6 +478,8 @@ static void udp__sockets_rest_and_come_back_clean(void **state)
 		/* And one to the port that it had: nobody has that now. */
 		answer(&f, 0, &from, "late");
 		container_of(f.server->resting[0].next, struct udp_link, node)->rests_since_ms = 0;
+		/* That long it has not rested. */
+		loop_timer_stop(&f.up.loop, &f.server->unused);
 	}
 	container_of(f.server->resting[0].next, struct udp_link, node)->rests_since_ms = f.up.loop.now_ms + 60000;
 	say(&f, 4, "q");
@@ -405,6 +488,80 @@ static void udp__sockets_rest_and_come_back_clean(void **state)
 	/* It has not rested yet: the session got another one. */
 	assert_int_equal(f.server->resting_count, 1);
 	assert_int_not_equal(first_session(&f)->link->io.fd, fd);
+	close_fix(&f);
+}
+
+/* One session from beginning to end; its socket rests then. */
+static void ask(struct udp_fix *f, unsigned client)
+{
+	union sock_addr from;
+
+	say(f, client, "q");
+	turn(f);
+	from = take(f, 0, "q");
+	answer(f, 0, &from, "r");
+	turn(f);
+	assert_hears(f->clients[client], "r");
+}
+
+/* Rest is not enough: what came meanwhile must have been thrown away, in a turn that saw all there was. */
+static void udp__sockets_rest_until_a_turn_has_seen_to_them(void **state)
+{
+	struct udp_link *l;
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ .replies = 1 }, 1);
+	ask(&f, 0);
+	/* Nor is it this that is asked, should the machine be slow. */
+	loop_timer_stop(&f.up.loop, &f.server->unused);
+	l = container_of(f.server->resting[0].next, struct udp_link, node);
+	l->rests_since_ms = f.server->turn.began_ms - 9;
+	ask(&f, 1);
+	assert_int_equal(f.server->resting_count, 2);
+	/* Rested for long enough in the last turn, but that one did not see everything. */
+	l->rests_since_ms = f.server->turn.began_ms - 10;
+	f.server->turn.is_partial = true;
+	f.server->swept_ms = 0;
+	ask(&f, 2);
+	assert_int_equal(f.server->resting_count, 3);
+	f.server->turn.is_partial = false;
+	ask(&f, 3);
+	assert_int_equal(f.server->resting_count, 3);
+	close_fix(&f);
+}
+
+static void udp__sockets_that_nobody_needs_are_closed(void **state)
+{
+	struct udp_fix f;
+
+	open_fix(&f, (struct udp_options){ .replies = 1 }, 1);
+	for (unsigned i = 0; i < 3; i++)
+		ask(&f, i);
+	assert_int_equal(f.server->resting_count, 3);
+	wait_ms(&f, 500);
+	assert_int_equal(f.server->resting_count, 3);
+	wait_ms(&f, 3000);
+	assert_int_equal(f.server->resting_count, 0);
+	assert_int_equal(f.up.loop.wheel.timer_count, 0);
+	ask(&f, 4);
+	close_fix(&f);
+}
+
+/* An error that comes while it rests is of nobody's server, and stays on the queue: it is not used again. */
+static void udp__sockets_with_errors_do_not_come_back(void **state)
+{
+	const int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+	struct udp_fix f;
+	int fd;
+
+	open_fix(&f, (struct udp_options){ .replies = 1 }, 1);
+	ask(&f, 0);
+	assert_int_equal(f.server->resting_count, 1);
+	fd = container_of(f.server->resting[0].next, struct udp_link, node)->io.fd;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof(stamps)), 0);
+	assert_int_equal(sendto(fd, "x", 1, 0, &f.at.any, sock_addr_len(&f.at)), 1);
+	turn(&f);
+	assert_true(fcntl(fd, F_GETFD) < 0 || f.server->resting_count == 0);
 	close_fix(&f);
 }
 
@@ -529,9 +686,15 @@ int main(void)
 		cmocka_unit_test(udp__limits_hold),
 		cmocka_unit_test(udp__drain_waits_for_owed_replies),
 		cmocka_unit_test(udp__replies_go_to_whom_they_are_for),
+		cmocka_unit_test(udp__strangers_are_not_heard_before_a_connect),
+		cmocka_unit_test(udp__several_at_once_go_over_a_connection),
+		cmocka_unit_test(udp__errors_of_sending_do_not_stay),
 		cmocka_unit_test(udp__many_replies_come_in_batches),
 		cmocka_unit_test(udp__ends_with_its_replies),
 		cmocka_unit_test(udp__sockets_rest_and_come_back_clean),
+		cmocka_unit_test(udp__sockets_rest_until_a_turn_has_seen_to_them),
+		cmocka_unit_test(udp__sockets_that_nobody_needs_are_closed),
+		cmocka_unit_test(udp__sockets_with_errors_do_not_come_back),
 		cmocka_unit_test(udp__silence_of_a_server_is_its_failure),
 		cmocka_unit_test(udp__leaves_a_server_that_refuses),
 		cmocka_unit_test(udp__without_a_server_datagrams_are_counted),

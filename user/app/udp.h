@@ -4,7 +4,7 @@
  * made the sockets tells it through callbacks' absence and presence what is new (on_begun) and what has gone (on_ended).
  *
  *   echo      back to where it came from
- *   proxy     to a server of an upstream, over a connected socket for each session; whatever comes back goes to the client
+ *   proxy     to a server of an upstream, over a socket for each session; whatever the server sends back goes to the client
  *   one_way   to a server of an upstream, each datagram to another one; nothing comes back, and there are no sessions
  *
  * A session is what one client's address sends to one of ours:

@@ -30,15 +30,30 @@ struct udp_service {
 	unsigned peer_count;
 };
 
-/* A connected socket to a server, which one session has for itself, or none: it rests until another may have it. */
+enum udp_link_state {
+	LINK_RESTS,
+	LINK_NEW,	/* nothing was sent yet */
+	LINK_ASKED,	/* one datagram, without a connection */
+	LINK_CONNECTED,
+};
+
+/* A socket to a server, which one session has for itself, or none: it rests until another one wants it. */
 struct udp_link {
 	struct io io;
 	struct list node;		/* resting, the longest first */
 	struct job job;			/* of freeing */
 	struct udp_server *server;
 	struct udp_session *session;	/* NULL: rests */
-	bool is_v6;
+	union sock_addr to;		/* the server */
+	enum udp_link_state state;
+	bool is_checked;		/* datagrams of others may be in it: each is looked at */
 	uint64_t rests_since_ms;
+};
+
+/* A turn of the loop. */
+struct udp_turn {
+	uint64_t number, began_ms;
+	bool is_partial;		/* not all descriptors that were ready were seen */
 };
 
 struct udp_session {
@@ -71,6 +86,9 @@ struct udp_server {
 	struct pool sessions, links;
 	struct list resting[2];		/* links, IPv4 and IPv6 */
 	unsigned resting_count;
+	struct timer unused;		/* of resting links */
+	struct udp_turn turn;		/* the last in which a link was looked for */
+	uint64_t swept_ms;		/* what had come to resting links by then has been thrown away */
 	struct udp_session **buckets;
 	unsigned bucket_count;		/* a power of two */
 	unsigned session_count;
@@ -100,12 +118,16 @@ void session_reply(struct udp_session *ss, const struct udp_message *m, bool is_
 void links_init(struct udp_server *s);
 /* All rest, and none is left. */
 void links_fini(struct udp_server *s);
-/* ss->link, connected to that address.  0 or -errno. */
+/* ss->link, for that address.  0 or -errno. */
 int link_open(struct udp_session *ss, const struct upstream_address *address);
 /* The job of a link. */
 void link_put(struct job *j);
 /* `is_quiet`: all that was expected has come, so nothing is on its way any more. */
 void link_close(struct udp_session *ss, bool is_quiet);
+/* How many were sent; less: *ret_err, as udp_send_connected() or of the connect. */
+unsigned link_send(struct udp_link *l, const struct udp_message *m, unsigned count, int *ret_err);
+/* What the server has sent to this session, at most `max`, as udp_receive(); of 1 only data and length are told. */
+int link_receive(struct udp_link *l, unsigned max);
 
 /* udp_proxy.c: a link is readable, or has an error to tell. */
 void proxy_on_ready(struct udp_session *ss);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The servers' side of a session: a connected socket of its own (udp_link.c), so that what comes in is of that server and
- * for that client, and an ICMP error is known.
+ * The servers' side of a session: a socket of its own (udp_link.c), so that what comes in is of that server and for that
+ * client, and an ICMP error is known.
  */
 #include "app/udp_internal.h"
 #include "base/err.h"
@@ -74,8 +74,7 @@ void proxy_on_ready(struct udp_session *ss)
 {
 	struct udp_receiver *r = &ss->service->server->receiver;
 	bool is_batch = ss->singles >= SINGLES_MAX;
-	int fd = ss->link->io.fd;
-	int n = is_batch ? udp_receive(r, fd, REPLY_BATCH) : udp_receive_one(r, fd);
+	int n = link_receive(ss->link, is_batch ? REPLY_BATCH : 1);
 
 	if (!is_batch)
 		ss->singles++;
@@ -94,11 +93,21 @@ static bool is_own_fault(int err)
 	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS || err == -ENOSPC || err == -EPERM;
 }
 
+/* For the log, when the session has ended: by then the endpoint may have another address. */
+static void note_server(struct udp_session *ss)
+{
+	char text[UPSTREAM_ADDRESS_TEXT];
+	const char *address = upstream_lease_address(&ss->lease, text);
+	size_t len = MIN(strlen(address), sizeof(ss->text) - 1);
+
+	memcpy(ss->text, address, len);
+	ss->text[len] = '\0';
+}
+
 /* 0: there is one; else why the datagram is dropped, as 1 + enum udp_drop. */
 static int find_server(struct udp_session *ss)
 {
 	struct upstream_address address;
-	char text[UPSTREAM_ADDRESS_TEXT];
 	int err;
 
 	if (ss->link)
@@ -106,7 +115,7 @@ static int find_server(struct udp_session *ss)
 	if (upstream_claim(ss->service->opt.upstream, &ss->lease, &address) < 0)
 		return 1 + UDP_DROP_NO_SERVER;
 	ss->is_claimed = true;
-	snprintf(ss->text, sizeof(ss->text), "%s", upstream_lease_address(&ss->lease, text));
+	note_server(ss);
 	err = link_open(ss, &address);
 	if (!err)
 		return 0;
@@ -143,7 +152,7 @@ static unsigned forward_some(struct udp_session *ss, const struct udp_message *m
 			continue;
 		if (why)
 			break;
-		sent = udp_send_connected(ss->link->io.fd, m, count, &err);
+		sent = link_send(ss->link, m, count, &err);
 		note_sent(ss, m, sent);
 		if (sent)
 			return sent;

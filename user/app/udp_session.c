@@ -54,22 +54,10 @@ uint64_t udp_client_key(const union sock_addr *client)
 	return XXH3_64bits(&client->v6.sin6_addr, sizeof(client->v6.sin6_addr));
 }
 
-static bool is_same_host(const union sock_addr *a, const union sock_addr *b)
-{
-	if (a->any.sa_family != b->any.sa_family)
-		return false;
-	if (a->any.sa_family == AF_INET)
-		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-	if (a->any.sa_family == AF_INET6)
-		return a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
-		       memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
-	return true;
-}
-
 static bool is_same_path(const struct udp_path *a, const struct udp_path *b)
 {
-	return sock_addr_port(&a->peer) == sock_addr_port(&b->peer) && is_same_host(&a->peer, &b->peer) &&
-	       is_same_host(&a->local, &b->local) && a->ifindex == b->ifindex;
+	return sock_addr_port(&a->peer) == sock_addr_port(&b->peer) && sock_addr_is_same_host(&a->peer, &b->peer) &&
+	       sock_addr_is_same_host(&a->local, &b->local) && a->ifindex == b->ifindex;
 }
 
 /* Without memory it goes on with longer chains. */

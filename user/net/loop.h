@@ -38,6 +38,7 @@ struct loop {
 	int epfd;
 	bool is_stopping;
 	bool is_walking;		/* a batch of events is being walked */
+	bool is_batch_full;		/* the last one: more descriptors may be ready */
 	uint64_t now_ns;		/* CLOCK_MONOTONIC, read once after each epoll_wait */
 	uint64_t now_ms;
 	struct wheel wheel;

@@ -34,6 +34,8 @@ int sock_addr_parse(struct span text, union sock_addr *ret_addr);
 int sock_addr_parse_host(struct span text, union sock_addr *ret_addr);
 /* The IPv4 address of a v4-mapped one, anything else as it is. */
 void sock_addr_unmap(union sock_addr *a);
+/* The ports are not looked at; two without an address are the same. */
+bool sock_addr_is_same_host(const union sock_addr *a, const union sock_addr *b);
 socklen_t sock_addr_len(const union sock_addr *a);
 uint16_t sock_addr_port(const union sock_addr *a);
 /* Address and port; a v4-mapped address prints as v4.  Always terminated; returns out. */

@@ -155,6 +155,18 @@ void sock_addr_unmap(union sock_addr *a)
 	*a = v4;
 }
 
+bool sock_addr_is_same_host(const union sock_addr *a, const union sock_addr *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	if (a->any.sa_family == AF_INET6)
+		return a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
+		       memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
+	return true;
+}
+
 socklen_t sock_addr_len(const union sock_addr *a)
 {
 	switch (a->any.sa_family) {

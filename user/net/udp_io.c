@@ -26,6 +26,13 @@ struct receive_memory {
 	struct receive_slot slots[UDP_BATCH];
 };
 
+/* The kernel writes how much it used.  Of those it has not come to, the most of a batch, nothing need be touched. */
+static void make_room(struct msghdr *h)
+{
+	h->msg_namelen = sizeof(union sock_addr);
+	h->msg_controllen = sizeof(union udp_control);
+}
+
 int udp_receiver_init(struct udp_receiver *r)
 {
 	struct receive_memory *m = calloc(1, sizeof(*m));
@@ -46,6 +53,7 @@ int udp_receiver_init(struct udp_receiver *r)
 		r->messages[i].data = data + (size_t)i * STRIDE;
 		s->iov = (struct iovec){ r->messages[i].data, UDP_MESSAGE_MAX };
 		*h = (struct msghdr){ .msg_name = &s->peer, .msg_iov = &s->iov, .msg_iovlen = 1, .msg_control = &s->control };
+		make_room(h);
 	}
 	return 0;
 }
@@ -88,6 +96,8 @@ static void take_control(struct udp_message *m, struct msghdr *h)
 
 static void take(struct udp_message *m, struct mmsghdr *h, const union sock_addr *peer)
 {
+	/* The last reader may have moved messages. */
+	m->data = h->msg_hdr.msg_iov->iov_base;
 	m->len = h->msg_len;
 	m->segment = 0;
 	m->is_truncated = h->msg_hdr.msg_flags & MSG_TRUNC;
@@ -104,28 +114,27 @@ int udp_receive(struct udp_receiver *r, int fd, unsigned max)
 	struct receive_memory *memory = (void *)r->headers;
 	int n;
 
-	for (unsigned i = 0; i < max; i++) {
-		/* The kernel has written how much it used of them. */
-		r->headers[i].msg_hdr.msg_namelen = sizeof(memory->slots[i].peer);
-		r->headers[i].msg_hdr.msg_controllen = sizeof(memory->slots[i].control);
-	}
 	do
 		n = recvmmsg(fd, r->headers, max, 0, NULL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		take(&r->messages[i], &r->headers[i], &memory->slots[i].peer);
+		make_room(&r->headers[i].msg_hdr);
+	}
 	return n;
 }
 
-int udp_receive_one(struct udp_receiver *r, int fd)
+int udp_receive_one(struct udp_receiver *r, int fd, bool tells_peer)
 {
 	struct udp_message *m = &r->messages[0];
+	socklen_t len = sizeof(m->path.peer);
 	ssize_t n;
 
 	do
-		n = recv(fd, m->data, UDP_MESSAGE_MAX, 0);
+		n = tells_peer ? recvfrom(fd, m->data, UDP_MESSAGE_MAX, 0, &m->path.peer.any, &len)
+			       : recv(fd, m->data, UDP_MESSAGE_MAX, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -147,6 +156,16 @@ void udp_add_segment(struct msghdr *h, union udp_control *control, unsigned segm
 	c->cmsg_len = CMSG_LEN(sizeof(size));
 	memcpy(CMSG_DATA(c), &size, sizeof(size));
 	h->msg_controllen += CMSG_SPACE(sizeof(size));
+}
+
+int udp_send_to(int fd, const union sock_addr *to, const struct udp_message *m)
+{
+	ssize_t n;
+
+	do
+		n = sendto(fd, m->data, m->len, MSG_NOSIGNAL, &to->any, sock_addr_len(to));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 static ssize_t send_piece(int fd, const void *data, size_t len)

@@ -47,10 +47,10 @@ void udp_receiver_fini(struct udp_receiver *r);
 int udp_receive(struct udp_receiver *r, int fd, unsigned max);
 
 /*
- * One datagram of a connected socket without UDP_GRO, of which only data and length are told: 15 % cheaper than a batch
- * of one.  1, 0, or -errno as above.
+ * One datagram of a socket without UDP_GRO, of which only data and length are told, and the peer if that is wanted: 15 %
+ * cheaper than a batch of one.  1, 0, or -errno as above.
  */
-int udp_receive_one(struct udp_receiver *r, int fd);
+int udp_receive_one(struct udp_receiver *r, int fd, bool tells_peer);
 
 struct udp_send_counts {
 	uint64_t datagrams, bytes;
@@ -78,6 +78,9 @@ void udp_sender_add(struct udp_sender *s, int fd, const struct udp_path *path, c
 /* The same without a copy: flush before the next receive. */
 void udp_sender_add_uncopied(struct udp_sender *s, int fd, const struct udp_path *path, const struct udp_message *m);
 void udp_sender_flush(struct udp_sender *s);
+
+/* One datagram over a socket that is not connected.  0 or -errno. */
+int udp_send_to(int fd, const union sock_addr *to, const struct udp_message *m);
 
 /*
  * Messages over a connected socket, `count` at most UDP_BATCH.  How many were sent; less: *ret_err is that of the next

@@ -80,19 +80,50 @@ int udp_sock_disconnect(int fd)
 	return connect(fd, &none, sizeof(none)) ? -errno : 0;
 }
 
+void udp_sock_drop_errors(int fd)
+{
+	char byte;
+
+	for (unsigned i = 0; i < EMPTY_TRIES && recv(fd, &byte, 1, MSG_ERRQUEUE) >= 0; i++)
+		;
+}
+
+bool udp_sock_is_empty(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 bool udp_sock_empty(int fd)
 {
 	char byte;
 
 	for (unsigned i = 0; i < EMPTY_TRIES; i++)
-		if (recv(fd, &byte, 1, 0) < 0 && errno == EAGAIN)
-			return true;
+		if (recv(fd, &byte, 1, 0) < 0 && errno != EINTR)
+			return errno == EAGAIN;
 	return false;
 }
 
-int udp_sock_reconnect(int fd, const struct sockaddr *addr, socklen_t len)
+int udp_sock_set_peer(int fd, const union sock_addr *addr)
 {
-	return connect(fd, addr, len) ? -errno : 0;
+	return connect(fd, &addr->any, sock_addr_len(addr)) ? -errno : 0;
+}
+
+int udp_sock_open(sa_family_t family)
+{
+	bool is_v6 = family == AF_INET6;
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	/* Without it only a connected socket hears of ICMP errors. */
+	r = is_v6 ? set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1) : set_int(fd, IPPROTO_IP, IP_RECVERR, 1);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
 }
 
 int udp_sock_connect(const struct sockaddr *addr, socklen_t len)

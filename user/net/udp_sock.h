@@ -21,13 +21,19 @@ int udp_sock_change(int fd, const struct udp_sock_options *opt);
 /* Non-blocking, close-on-exec, connected: only that server's datagrams come in, and its ICMP errors are seen. */
 int udp_sock_connect(const struct sockaddr *addr, socklen_t len);
 /*
- * Such a socket as if it were new: nobody reaches it until it is connected again, which gives it another port.  What has
- * been received stays in it.  0 or -errno.
+ * Non-blocking, close-on-exec, neither bound nor connected: the first datagram gives it a port.  ICMP errors are seen, and
+ * one that was seen has made the socket useless: close it.
  */
+int udp_sock_open(sa_family_t family);
+/* It keeps the port, if it has one, and what is in it already, of whomever.  0 or -errno. */
+int udp_sock_set_peer(int fd, const union sock_addr *addr);
+/* Neither bound nor connected any more: nobody reaches it, and its next port is another one.  0 or -errno. */
 int udp_sock_disconnect(int fd);
-/* 0 or -errno. */
-int udp_sock_reconnect(int fd, const struct sockaddr *addr, socklen_t len);
-/* Throws away what it has received, pending errors too.  False: there is no end of it. */
+/* Nothing has been received, and no error is pending. */
+bool udp_sock_is_empty(int fd);
+/* Errors of our own sending wait too, and EPOLLERR tells of them for as long. */
+void udp_sock_drop_errors(int fd);
+/* Throws away what it has received.  False: an error was pending, or there is no end of it. */
 bool udp_sock_empty(int fd);
 
 #endif

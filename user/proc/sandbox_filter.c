@@ -206,6 +206,8 @@ static const struct allowed_option {
 	{ FOR_NET, IPPROTO_TCP, TCP_NODELAY },
 	{ FOR_NET, SOL_SOCKET, SO_LINGER },
 	{ FOR_WORKER, IPPROTO_TCP, TCP_NOTSENT_LOWAT },
+	{ FOR_UDP, IPPROTO_IP, IP_RECVERR },
+	{ FOR_UDP, IPPROTO_IPV6, IPV6_RECVERR },
 	/* hiredis, for connections that only listen */
 	{ FOR_WORKER, SOL_SOCKET, SO_KEEPALIVE },
 	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPIDLE },

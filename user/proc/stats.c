@@ -44,7 +44,7 @@ static const struct field counters[] = {
 	COUNTER(memory_refused),
 	COUNTER(sandbox_refused),
 	UDP(in), UDP(bytes_in), UDP(echoed), UDP(forwarded), UDP(replies), UDP(out), UDP(bytes_out), UDP(held_back),
-	UDP(send_busy), UDP(send_failed), UDP(joined), UDP(segmented), UDP(sessions), UDP(server_errors),
+	UDP(send_busy), UDP(send_failed), UDP(joined), UDP(segmented), UDP(sessions), UDP(server_errors), UDP(strays),
 #define X(id, text) { "udp.ended." text, offsetof(struct stats_block, udp.ended) + id * sizeof(uint64_t), 1 },
 	UDP_ENDS(X)
 #undef X

@@ -35,7 +35,7 @@ static const struct {
 #define COUNTER(field) { #field, offsetof(struct udp_stats, field) }
 	COUNTER(in),	    COUNTER(bytes_in),	  COUNTER(echoed),  COUNTER(forwarded), COUNTER(replies),
 	COUNTER(out),	    COUNTER(bytes_out),	  COUNTER(held_back), COUNTER(send_busy), COUNTER(send_failed),
-	COUNTER(joined),    COUNTER(segmented),	  COUNTER(sessions), COUNTER(server_errors),
+	COUNTER(joined),    COUNTER(segmented),	  COUNTER(sessions), COUNTER(server_errors), COUNTER(strays),
 #undef COUNTER
 };
 
