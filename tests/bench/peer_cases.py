@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import vs_proxies
 from callgrind import ask, difference, profile_of, total, under_callgrind
-from common import TICKS_PER_S, fresh_host, on_cpus, output_of
+from common import TICKS_PER_S, ahead_of_others, fresh_host, on_cpus, output_of, waited_s
 from guard import BROWSER, CURL, FEW, MANY
 from harness import SLUICE, need_tool, request, wait_for
 from proxy_peers import PROXIES
@@ -212,14 +212,17 @@ class FixedRate(Case):
 
     def run(self, bench):
         self.rate = bench.half_of_slowest(self.saturated)
-        got = super().run(bench)
-        if self.is_checked:
-            self.cross_check(bench, got)
+        with ahead_of_others():
+            got = super().run(bench)
+            if self.is_checked:
+                self.cross_check(bench, got)
         return got
 
     def turn(self, bench, server):
-        got = self.load(bench, server, bench.seconds * 1.5, ["rate=%d" % self.rate, "warmup=300ms"])
-        return dict(got, rate=self.rate, **latencies(got["said"]["latency_ms"]))
+        seconds, before = bench.seconds * 1.5, waited_s(server.proc.pid)
+        got = self.load(bench, server, seconds, ["rate=%d" % self.rate, "warmup=300ms"])
+        waited = (waited_s(server.proc.pid) - before) * 1e3 / seconds
+        return dict(got, rate=self.rate, waited_ms=waited, **latencies(got["said"]["latency_ms"]))
 
     def cross_check(self, bench, got):
         """Once by a load generator that is not ours."""
@@ -251,7 +254,8 @@ class Mixed(FixedRate):
             f.write(self.MIX)
             f.flush()
             self.mix = f.name
-            return Case.run(self, bench)
+            with ahead_of_others():
+                return Case.run(self, bench)
 
     def turn(self, bench, server):
         got = self.load(bench, server, bench.seconds * 2, ["rate=%d" % self.rate, "warmup=300ms", "mix=" + self.mix])

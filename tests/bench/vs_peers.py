@@ -73,6 +73,8 @@ def print_case(results, name, took):
             text += ", user %.2f system %.2f" % tuple(results.median(name, k, server) for k in ("user_us", "system_us"))
         if results.values(name, "rps", server):
             text += ", %.0f req/s" % results.median(name, "rps", server)
+        if results.values(name, "waited_ms", server):
+            text += ", waited for a CPU %.1f ms a second" % results.median(name, "waited_ms", server)
         if server == best and results.has(name):
             ratio = median(results.ratios(name, case.quantity, best))
             text += "; sluice is at %.3f of it, p = %.2g" % (ratio, results.p(name, case.quantity, best))

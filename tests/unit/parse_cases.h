@@ -65,6 +65,7 @@ C("3", "GET / HT", "...")
 C("3", "", "")
 /* the request line */
 C("3", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400 empty target")
+C("3", "GET  HTTP/1.1\r\nHost: a\r\n\r\n", "400 empty target")
 C("3", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad version")
 C("3", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad method")
 C("3", "GET /\tHTTP/1.1\r\nHost: a\r\n\r\n", "400 bad byte in target")

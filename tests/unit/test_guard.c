@@ -95,7 +95,7 @@ static SCAN_WIDE const char *wide_text(const char *p, const char *end)
 	return scan_quick_text(p, end, true);
 }
 
-/* Every byte value at every place of a run, in a block that begins `before` bytes in front of its end, or with the run. */
+/* Every byte value at every place of a run, in a block that begins `before` bytes in front of its end, or with it. */
 static void check_quick(scan_fn scan, size_t before, uint8_t class, const char *never_stops_at)
 {
 	for (size_t len = 0; len <= 70; len++) {

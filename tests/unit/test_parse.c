@@ -371,7 +371,7 @@ static bool stands_at(const llhttp_t *a, const llhttp_t *b)
 	       a->_current == b->_current;
 }
 
-/* Is it accepted?  llhttp must then take the whole head as it was sent, and stand where the parser's does after its part. */
+/* Is it accepted?  llhttp must then take the whole head as it was sent, and stand where the parser's own does. */
 static bool ask_both(const char *head)
 {
 	static const llhttp_settings_t none = {0};

@@ -165,12 +165,14 @@ static const char *found(const struct site *s, const char *path)
 
 static void route__finds_the_longest_prefix_of_whole_segments(void **state)
 {
-	static const char *const prefixes[] = {"/api", "/", "/api/v1/", "/static/", "/api/v1"};
+	static const char *const prefixes[] = {"/api", "/", "/api/v1/", "/v", "/static/", "/api/v1"};
 	static const struct {
 		const char *path, *prefix;
 	} cases[] = {
 		{"/", "/"},
 		{"/x", "/"},
+		{"/v", "/v"},
+		{"/v/x", "/v"},
 		{"/api", "/api"},
 		{"/api/", "/api"},
 		{"/api/x", "/api"},

@@ -203,7 +203,7 @@ static void target__splits_authorities(void **state)
 			 -EINVAL);
 }
 
-/* Every byte value at every place of a name of any length: it is the host, but for what RFC 3986 does not have in a reg-name. */
+/* Every byte value at every place of a name of any length: good is what RFC 3986 has in a reg-name. */
 static void target__knows_every_byte_of_a_name(void **state)
 {
 	for (size_t len = 1; len <= 40; len++) {

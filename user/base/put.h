@@ -15,8 +15,8 @@
 /* Characters of the longest number. */
 #define PUT_U64_MAX 20
 
-/* "00", "01" ... "99" without ends: two digits a step, and half the divisions. */
-extern const char put_pairs[200];
+/* "000102" ... "99": two digits a step, and half the divisions. */
+extern const char put_pairs[];
 
 static inline char *put(char *at, const void *data, size_t len)
 {

@@ -37,6 +37,7 @@ bool exchange_begin(struct session *s)
 	x->in_end = 0;
 	x->head_end = 0;
 	x->is_blocked = false;
+	x->blocked_ms = 0;
 	x->is_logged = true;
 	if (srv->limits.has_pace) {
 		x->has_looked = false;

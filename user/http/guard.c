@@ -9,8 +9,6 @@
 #include "http/guard_impl.h"
 #include "http/scan.h"
 
-#define VERSION_BYTES ((ptrdiff_t)strlen(" HTTP/1.1\r\n"))
-
 static void take_empty_lines(struct guard *g, struct cursor *c)
 {
 	while (c->p < c->end && g->state <= START_LF) {
@@ -135,43 +133,49 @@ static void take_request_line(struct guard *g, struct cursor *c, const char *end
 	c->p = p;
 }
 
-/* The whole line at once, as nearly every one comes.  Nothing is done where it is not all there, or not right. */
-static void take_usual_line(struct guard *g, struct cursor *c, const char *end)
-{
-	const char *line = c->p, *target, *p;
-
-	if (end - line >= 4 && memcmp(line, "GET ", 4) == 0)
-		p = line + 3;
-	else
-		p = scan_class(line, end - line > GUARD_METHOD_MAX ? line + GUARD_METHOD_MAX : end, CLASS_TOKEN);
-	if (p == line || p == end || *p != ' ')
-		return;
-	target = p + 1;
-	p = scan_target(target, end);
-	if (p == target || end - p < VERSION_BYTES || memcmp(p, " HTTP/1.", 8) != 0 || (p[8] | 1) != '1' ||
-	    memcmp(p + 9, "\r\n", 2) != 0)
-		return;
-	g->method_len = (uint32_t)(target - 1 - line);
-	g->target_len = (uint32_t)(p - target);
-	g->version_major = 1;
-	g->version_minor = p[8] & 1;
-	g->is_line_good = true;
-	g->state = LINE;
-	c->p = p + VERSION_BYTES;
-}
-
 static void run_request_line(struct guard *g, struct cursor *c)
 {
 	const char *end;
 	bool is_limit =
 		guard_clip(g, c, MIN(c->limits->request_line_max + 1, c->limits->head_max), &end);
 
-	if (guard_offset(c, c->p) == g->head_start)
-		take_usual_line(g, c, end);
-	if (g->state <= VERSION_END)
-		take_request_line(g, c, end);
+	take_request_line(g, c, end);
 	if (g->state <= VERSION_END && is_limit)
 		guard_fail(g, 414, "request line too long");
+}
+
+/* The first bytes of a request: what is usual of it.  Nothing at or past a limit is taken; to refuse is the states' part. */
+static void take_usual(struct guard *g, const struct parse_limits *limits, struct request *req, size_t len)
+{
+	const char *data = g->data, *p;
+
+	len = MIN(len, limits->head_max);
+	p = guard_usual_line(g, data, data + MIN(len, limits->request_line_max + 1));
+	if (g->state == LINE)
+		p = guard_usual_fields(g, req->fields, req->known, guard_field_max(limits), p, data + len);
+	g->pos = (size_t)(p - data);
+}
+
+/* Everything else, from where the guard stands.  Apart, so that the usual does not pay for the cursor on the stack. */
+static __attribute__((noinline)) void run_states(struct guard *g, const struct parse_limits *limits,
+						 struct request *req, size_t len)
+{
+	struct cursor c = {
+		.limits = limits,
+		.fields = req->fields,
+		.known = req->known,
+		.start_pos = g->pos,
+	};
+
+	c.start = c.p = g->data + g->pos;
+	c.end = g->data + len;
+	if (g->state <= START_LF)
+		take_empty_lines(g, &c);
+	if (g->state >= METHOD && g->state <= VERSION_END)
+		run_request_line(g, &c);
+	if (g->state >= LINE_LF && g->state < DONE)
+		guard_run_fields(g, &c);
+	g->pos = guard_offset(&c, c.p);
 }
 
 static void finish_head(const struct guard *g, struct request *req)
@@ -198,26 +202,14 @@ void guard_reset(struct guard *g)
 enum guard_verdict guard_head(struct guard *g, const struct parse_limits *limits,
 			      struct request *req, const char *data, size_t len)
 {
-	struct cursor c = {
-		.limits = limits,
-		.fields = req->fields,
-		.known = req->known,
-		.start_pos = g->pos,
-	};
-
 	if (len <= g->pos || g->state >= DONE)
 		return guard_verdict(g);
 	if (g->data != data)
 		guard_rebase(g, req->fields, data);
-	c.start = c.p = data + g->pos;
-	c.end = data + len;
-	if (g->state <= START_LF)
-		take_empty_lines(g, &c);
-	if (g->state >= METHOD && g->state <= VERSION_END)
-		run_request_line(g, &c);
-	if (g->state >= LINE_LF && g->state < DONE)
-		guard_run_fields(g, &c);
-	g->pos = guard_offset(&c, c.p);
+	if (g->pos == 0)
+		take_usual(g, limits, req, len);
+	if (g->state < DONE)
+		run_states(g, limits, req, len);
 	if (g->state >= DONE)
 		finish_head(g, req);
 	return guard_verdict(g);

@@ -18,11 +18,6 @@ const char *guard_wrong_byte(char byte, const char *otherwise)
 	return otherwise;
 }
 
-static unsigned field_max(const struct cursor *c)
-{
-	return MIN(c->limits->field_max, GUARD_FIELDS_MAX);
-}
-
 /* Trailers ---------------------------------------------------------------------------------------------------- */
 
 static void keep_name(struct cursor *c, const char *name, const char *end)
@@ -72,7 +67,7 @@ static void keep_line(struct guard *g, struct cursor *c)
 
 static void begin_field(struct guard *g, const struct cursor *c, const char *p)
 {
-	if (g->field_count >= field_max(c))
+	if (g->field_count >= guard_field_max(c->limits))
 		guard_fail(g, 431, "too many fields");
 	else if (*p == ' ' || *p == '\t')
 		guard_fail(g, 400, "folded line");
@@ -95,67 +90,6 @@ static void end_name(struct guard *g, struct cursor *c, const char *p)
 		guard_fail(g, 400, "field without colon");
 	else
 		guard_fail(g, 400, guard_wrong_byte(*p, "bad byte in field name"));
-}
-
-static inline bool is_pair(const char *p, const char *pair)
-{
-	return memcmp(p, pair, 2) == 0;
-}
-
-/* The loop of take_usual_fields: no calls, so that it keeps its registers.  Moves *p behind what it takes, returns its end. */
-static inline __attribute__((always_inline)) struct field *write_usual_fields(struct field *f, const struct field *end,
-									      const char **p, const char *last,
-									      bool is_wide)
-{
-	const char *line = *p;
-
-	for (; f < end; f++) {
-		const char *colon = scan_quick_name(line, last, is_wide), *value, *tail;
-
-		if (!colon || colon == line || !is_pair(colon, ": "))
-			break;
-		value = colon + 2;
-		tail = scan_quick_text(value, last, is_wide);
-		if (!tail || !is_pair(tail, "\r\n") || *value == ' ' || tail[-1] == ' ')
-			break;
-		f->name = span_of(line, (size_t)(colon - line));
-		f->value = span_of(value, (size_t)(tail - value));
-		line = tail + 2;
-	}
-	*p = line;
-	return f;
-}
-
-static SCAN_WIDE struct field *write_wide(struct field *f, const struct field *end, const char **p, const char *last)
-{
-	return write_usual_fields(f, end, p, last, true);
-}
-
-/*
- * Lines that are there as a whole and look as nearly all do (of letters, '-' and printable ASCII, one SP behind the colon),
- * without keeping a state for each byte; and the empty line at the end.  Stops in front of whatever else there is:
- * take_field looks at that line again, so no byte is seen more than twice.
- */
-static void take_usual_fields(struct guard *g, struct cursor *c)
-{
-	const char *p = c->p, *last = c->end - 1;
-	struct field *first = &c->fields[g->field_count], *end = &c->fields[field_max(c)], *f;
-	unsigned count;
-
-	if (last - g->data >= SCAN_WIDE_BYTES && scan_has_wide())
-		f = write_wide(first, end, &p, last);
-	else if (last - g->data >= SCAN_QUICK_BYTES)
-		f = write_usual_fields(first, end, &p, last, false);
-	else
-		return;
-	count = (unsigned)(f - c->fields);
-	g->duplicates |= header_identify(c->fields, g->field_count, count, c->known);
-	g->field_count = (uint16_t)count;
-	if (p < last && is_pair(p, "\r\n")) {
-		g->state = DONE;
-		p += 2;
-	}
-	c->p = p;
 }
 
 static void end_field(struct guard *g, struct cursor *c)
@@ -249,7 +183,7 @@ void guard_run_fields(struct guard *g, struct cursor *c)
 
 	while (c->p < c->end && g->state < DONE) {
 		if (g->state == LINE && c->fields)
-			take_usual_fields(g, c);
+			c->p = guard_usual_fields(g, c->fields, c->known, guard_field_max(c->limits), c->p, c->end);
 		if (c->p == c->end)
 			break;
 		if (g->state == LINE_LF)

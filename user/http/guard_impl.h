@@ -76,6 +76,23 @@ static inline bool guard_clip(const struct guard *g, const struct cursor *c, siz
 	return is_limit;
 }
 
+static inline unsigned guard_field_max(const struct parse_limits *limits)
+{
+	return MIN(limits->field_max, GUARD_FIELDS_MAX);
+}
+
+/*
+ * guard_usual.c.  From the start of a request on: its line, where all of it is in front of `end` and good; then the state
+ * is LINE.  Returns where the next byte is.
+ */
+const char *guard_usual_line(struct guard *g, const char *line, const char *end);
+/*
+ * In the state LINE: the fields whose lines are in front of `end` and look as nearly all do, up to `most` in all, into
+ * `fields` and `known`; DONE if the empty line follows.  Returns where the next byte is.
+ */
+const char *guard_usual_fields(struct guard *g, struct field *fields, uint8_t *known, unsigned most, const char *p,
+			       const char *end);
+
 /* guard_fields.c */
 /* Cold: the name of what stands where something else should. */
 const char *guard_wrong_byte(char byte, const char *otherwise);

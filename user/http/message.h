@@ -122,8 +122,8 @@ struct request *request_digest(const struct request *req);
 /* HEADER_OTHER for a name that is not in the table; ASCII case-insensitive. */
 enum header_id header_id_of(struct span name);
 /*
- * Sets `id` of fields [from, to) and notes the first of each id in `known`.  Returns bit 1 << id for those that were noted
- * already.  Names of a whole head in one go, so that the loop over its bytes keeps its registers.
+ * Sets `id` of fields [from, to) and notes the first of each id in `known`.  Returns bit 1 << id for those that were
+ * noted already.  Names of a whole head in one go, so that the loop over its bytes keeps its registers.
  */
 uint32_t header_identify(struct field *fields, unsigned from, unsigned to, uint8_t *known);
 /* May a field of a trailer section be passed on (RFC 9110 6.5.1)?  Not what frames, routes, or belongs to a hop. */

@@ -21,7 +21,7 @@ struct output_buffer {
 #define COPY_MAX	2048
 #define IOV_COUNT	64
 /* One sendfile call: bounds how long one connection keeps the worker. */
-#define SENDFILE_MAX	(512u * 1024)
+#define SENDFILE_MAX	(1024u * 1024)
 
 void output_init(struct output *o, struct pool *buffers)
 {

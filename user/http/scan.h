@@ -287,8 +287,8 @@ static inline bool scan_is_plain_host(const char *p, size_t len)
 }
 
 /*
- * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too, in
- * front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
+ * For runs that are nearly always short and of the commonest bytes: the first other one, which may be of the class too,
+ * in front of `end`; NULL: there is none.  As many bytes as a step has can be read in front of `end`, wherever `p` is.
  * `is_wide` is a constant: true in functions of SCAN_WIDE only, which are called where scan_has_wide() says so.
  */
 #define SCAN_QUICK_BYTES 16

@@ -33,6 +33,8 @@ void server_init(struct server *srv, const char *server_name)
 	srv->session_count = 0;
 	srv->refused_count = 0;
 	srv->is_short = false;
+	memset(srv->raised, 0, sizeof(srv->raised));
+	srv->raised_next = 0;
 	srv->serial = 0;
 	srv->early_score = 0;
 	srv->second_end_ns = 0;

@@ -57,6 +57,9 @@ struct server_guest {
 	uint8_t has_proxy_header;	/* is still to come */
 };
 
+/* Connections for which the kernel may hold more than their listener says: session_unsent.c. */
+#define SERVER_RAISED_MAX 64
+
 struct server {
 	struct loop *loop;
 	struct stats_block *stats;	/* this worker's block; one writer */
@@ -91,6 +94,8 @@ struct server {
 	unsigned session_count;
 	unsigned refused_count;		/* sessions that only wait for their refusal to arrive */
 	bool is_short;			/* of memory for buffers */
+	struct session *raised[SERVER_RAISED_MAX];	/* NULL: a free place */
+	unsigned raised_next;		/* the place that is looked at next */
 	uint64_t serial;		/* connections so far */
 	int early_score;		/* how often a read right after accept finds something */
 	/* Wall-clock time, read once a second: what CLOCK_MONOTONIC lacks to it, and when its second ends. */

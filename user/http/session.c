@@ -57,6 +57,7 @@ static void retire(struct session *s)
 	loop_timer_stop(srv->loop, &s->timer);
 	list_remove(&s->node);
 	session_uncount(s);
+	session_leave_unsent(s);
 	srv->refused_count -= s->is_refused;
 	srv->session_count--;
 	s->job.run = on_free;
@@ -117,6 +118,7 @@ void session_forget(struct session *s)
 {
 	BUG_ON((s->state != SESSION_IDLE && s->state != SESSION_PROXY_HEADER) || s->exchange);
 	s->state = SESSION_CLOSED;
+	session_lower_unsent(s);
 	/* The descriptor lives on in another process, so closing ours does not take it out of epoll: removed by hand. */
 	loop_remove(s->server->loop, &s->conn.io);
 	conn_close(&s->conn, false);
@@ -331,6 +333,8 @@ static enum step flush(struct session *s, struct turn *turn)
 
 	if (turn->bytes >= TURN_BYTES)
 		return STEP_WAIT;
+	if (x->blocked_ms)
+		session_judge_reader(s);
 	result = output_flush(&x->output, &s->conn, TURN_BYTES - turn->bytes, has_end, &written);
 	turn->bytes += written;
 	s->server->stats->bytes_out += written;
@@ -344,6 +348,7 @@ static enum step flush(struct session *s, struct turn *turn)
 		return STEP_WAIT;
 	case FLUSH_BLOCKED:
 		x->is_blocked = true;
+		x->blocked_ms = s->server->loop->now_ms;
 		if (conn_want_write(&s->conn) == 0)
 			return STEP_AGAIN;
 		reason = CLOSE_MEMORY;

@@ -37,6 +37,9 @@ enum session_state {
 /* What the timer waits for. */
 enum session_wait { WAIT_NONE, WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER, WAIT_PROXY_HEADER };
 
+/* See session_unsent.c. */
+enum unsent_state { UNSENT_OWN, UNSENT_RAISED, UNSENT_FALLING };
+
 /* The longest address but for one with a scope, which is of the same link. */
 #define PEER_TEXT_SIZE 39
 
@@ -53,6 +56,7 @@ struct session {
 		uint64_t linger_until_ms;		/* LINGER */
 		struct detachment *detachment;		/* DETACHED: who has the connection, what the log will say */
 	};
+	int unsent_limit;		/* the listener's, unless UNSENT_OWN */
 	uint32_t unacked;		/* bytes in the kernel when WAIT_WRITE was armed */
 	uint32_t limit_entry;		/* its client's in the table of connections; 0: not counted there */
 	uint32_t opened_ms;		/* accepted, low bits of CLOCK_MONOTONIC */
@@ -60,6 +64,8 @@ struct session {
 	bool is_refused;		/* lingers after session_refuse */
 	uint8_t state;
 	uint8_t wait;			/* enum session_wait */
+	uint8_t unsent_state;		/* enum unsent_state */
+	uint8_t unsent_place;		/* in server->raised, unless UNSENT_OWN */
 	uint8_t close_reason;		/* enum close_reason, of a connection that closes after its reply */
 	bool has_progressed;		/* bytes moved since the timer was armed */
 	bool is_running;		/* session_run is on the stack */
@@ -80,6 +86,7 @@ struct exchange {
 	bool is_blocked;		/* the kernel took no more of the output */
 	bool is_paused;			/* the handler wants no content now */
 	bool has_probed;		/* a client that has ended its side was asked whether it is still there */
+	uint64_t blocked_ms;		/* loop time when it was; 0: judged since then */
 	unsigned reply_head_len;	/* bytes */
 	unsigned body_step;		/* bytes of content since the body timer was armed */
 	uint64_t output_before;		/* output.total when the reply began */
@@ -160,6 +167,16 @@ enum pace_verdict {
 /* The timer of a paced wait. */
 enum pace_verdict session_judge_pace(struct session *s);
 
+/*
+ * session_unsent.c: how much of a reply the kernel takes that it cannot send yet.  To be called when
+ * output that was blocked goes on, before anything is written.
+ */
+void session_judge_reader(struct session *s);
+/* The listener's limit again, for whoever goes on with the connection. */
+void session_lower_unsent(struct session *s);
+/* Its place is free; harmless when it has none. */
+void session_leave_unsent(struct session *s);
+
 /* session_detach.c.  The connection leaves HTTP: exchange->on_detached gets it, the exchange ends. */
 void session_detach(struct session *s);
 /* An event of a detached connection. */
@@ -187,7 +204,7 @@ enum step {
 bool exchange_begin(struct session *s);
 /* Gives back everything borrowed. */
 void exchange_end(struct session *s);
-/* Tries to find a complete head in the input, of which there is some, and dispatches it. */
+/* Tries to find a complete head in the input, of which there is some, and dispatches it.  IDLE: it is a new one. */
 enum step exchange_head(struct session *s);
 /* Goes on with body and reply of the request at hand. */
 enum step exchange_active(struct session *s);

@@ -275,6 +275,19 @@ ssize_t sock_splice(int from_fd, int to_fd, size_t len, bool has_more)
 	return r < 0 ? -errno : r;
 }
 
+int sock_unsent_limit(int fd)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, &len) ? -errno : bytes;
+}
+
+int sock_set_unsent_limit(int fd, int bytes)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
+}
+
 bool sock_is_quiet(int fd)
 {
 	char byte;

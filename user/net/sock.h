@@ -96,6 +96,9 @@ ssize_t sock_sendfile(int fd, int from_fd, off_t *offset, size_t len);
  * -EAGAIN: the socket has nothing or takes nothing, or the pipe is full or empty.
  */
 ssize_t sock_splice(int from_fd, int to_fd, size_t len, bool has_more);
+/* TCP_NOTSENT_LOWAT, as of sock_options.unsent: bytes, 0 (no limit), or -errno. */
+int sock_unsent_limit(int fd);
+int sock_set_unsent_limit(int fd, int bytes);
 int sock_shutdown_write(int fd);
 /* True while the peer has neither sent anything nor ended its side. */
 bool sock_is_quiet(int fd);

@@ -205,6 +205,7 @@ static const struct allowed_option {
 } allowed_options[] = {
 	{ FOR_NET, IPPROTO_TCP, TCP_NODELAY },
 	{ FOR_NET, SOL_SOCKET, SO_LINGER },
+	{ FOR_WORKER, IPPROTO_TCP, TCP_NOTSENT_LOWAT },
 	/* hiredis, for connections that only listen */
 	{ FOR_WORKER, SOL_SOCKET, SO_KEEPALIVE },
 	{ FOR_WORKER, IPPROTO_TCP, TCP_KEEPIDLE },
