@@ -44,7 +44,7 @@ static bool is_safe(uint8_t byte)
 }
 
 /* At most `max` bytes are written, then "..." says that there were more. */
-static char *put_escapes(char *at, struct span s, size_t max)
+__attribute__((cold)) static char *put_escapes(char *at, struct span s, size_t max)
 {
 	const char *p = s.ptr, *end = s.ptr + s.len;
 	char *limit = at + max;
@@ -76,28 +76,33 @@ static inline char *put_text(char *at, struct span s, size_t max)
  * "[10/Oct/2000:13:55:36 -0700]".  localtime_r is dear and the second seldom changes between two
  * lines; a worker is a process with one thread, so the last text may be kept.
  */
-static char *put_local_time(char *at, uint64_t wall_ns)
+__attribute__((cold)) static void print_local_time(char text[sizeof(LOCAL_TIME)], const struct tm *tm)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	unsigned zone = (unsigned)(tm->tm_gmtoff < 0 ? -tm->tm_gmtoff : tm->tm_gmtoff) / 60;
+	unsigned year = (unsigned)tm->tm_year + 1900;
+
+	put_pair(text + 1, (unsigned)tm->tm_mday);
+	put(text + 4, months + 3 * tm->tm_mon, 3);
+	put_pair(text + 8, year / 100 % 100);
+	put_pair(text + 10, year % 100);
+	put_pair(text + 13, (unsigned)tm->tm_hour);
+	put_pair(text + 16, (unsigned)tm->tm_min);
+	put_pair(text + 19, (unsigned)tm->tm_sec);
+	text[22] = tm->tm_gmtoff < 0 ? '-' : '+';
+	put_pair(text + 23, zone / 60);
+	put_pair(text + 25, zone % 60);
+}
+
+static char *put_local_time(char *at, uint64_t wall_ns)
+{
 	static char text[] = LOCAL_TIME;
 	static time_t shown;
 	time_t t = (time_t)(wall_ns / NS_PER_S);
 	struct tm tm;
 
 	if (t != shown && localtime_r(&t, &tm)) {
-		unsigned zone = (unsigned)(tm.tm_gmtoff < 0 ? -tm.tm_gmtoff : tm.tm_gmtoff) / 60;
-		unsigned year = (unsigned)tm.tm_year + 1900;
-
-		put_pair(text + 1, (unsigned)tm.tm_mday);
-		put(text + 4, months + 3 * tm.tm_mon, 3);
-		put_pair(text + 8, year / 100 % 100);
-		put_pair(text + 10, year % 100);
-		put_pair(text + 13, (unsigned)tm.tm_hour);
-		put_pair(text + 16, (unsigned)tm.tm_min);
-		put_pair(text + 19, (unsigned)tm.tm_sec);
-		text[22] = tm.tm_gmtoff < 0 ? '-' : '+';
-		put_pair(text + 23, zone / 60);
-		put_pair(text + 25, zone % 60);
+		print_local_time(text, &tm);
 		shown = t;
 	}
 	return put(at, text, sizeof(LOCAL_TIME) - 1);
