@@ -102,6 +102,36 @@ static void loop__reports_an_edge_once(void **state)
 	loop_fini(&l);
 }
 
+/* Whoever relies on having seen all that was ready must know when a turn has not. */
+static void loop__knows_when_it_has_not_seen_all(void **state)
+{
+	struct loop l;
+	struct peer p;
+	int fds[2];
+
+	assert_int_equal(loop_init(&l), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	peer_init(&p, &l, fds[0]);
+	assert_int_equal(loop_add(&l, &p.io, EPOLLIN, true), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	loop_turn(&l, 0);
+	assert_false(l.is_batch_full);
+	l.max_events = 1;
+	loop_turn(&l, 0);
+	assert_true(l.is_batch_full);
+	l.max_events = 2;
+	interrupts = 1;
+	loop_turn(&l, 0);
+	assert_true(l.is_batch_full);
+	loop_turn(&l, 0);
+	assert_false(l.is_batch_full);
+	assert_int_equal(p.calls, 3);
+	loop_remove(&l, &p.io);
+	close(fds[0]);
+	close(fds[1]);
+	loop_fini(&l);
+}
+
 /* Two ready descriptors; whoever is called first replaces the other one: its old event must not reach the new owner. */
 static void loop__drops_events_of_a_reused_descriptor(void **state)
 {
@@ -234,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(loop__reports_an_edge_once),
+		cmocka_unit_test(loop__knows_when_it_has_not_seen_all),
 		cmocka_unit_test(loop__drops_events_of_a_reused_descriptor),
 		cmocka_unit_test(loop__runs_a_job_once_a_turn),
 		cmocka_unit_test(loop__fires_timers_after_their_time),

@@ -39,14 +39,15 @@ enum udp_link_state {
 
 /* A socket to a server, which one session has for itself, or none: it rests until another one wants it. */
 struct udp_link {
+	/* All that a datagram touches, side by side. */
 	struct io io;
-	struct list node;		/* resting, the longest first */
-	struct job job;			/* of freeing */
-	struct udp_server *server;
 	struct udp_session *session;	/* NULL: rests */
-	union sock_addr to;		/* the server */
+	struct udp_server *server;
 	enum udp_link_state state;
 	bool is_checked;		/* datagrams of others may be in it: each is looked at */
+	union sock_addr to;		/* the server */
+	struct list node;		/* resting, the longest first */
+	struct job job;			/* of freeing */
 	uint64_t rests_since_ms;
 };
 

@@ -213,7 +213,8 @@ int loop_turn(struct loop *l, int max_wait_ms)
 		count = 0;
 	}
 	update_time(l);
-	l->is_batch_full = (unsigned)count == l->max_events;
+	/* One that a signal cut short has none of those that are ready. */
+	l->is_batch_full = is_interrupted || (unsigned)count == l->max_events;
 	l->turn_count++;
 	l->event_count += (uint64_t)count;
 	if (l->on_turn)
