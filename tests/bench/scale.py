@@ -186,13 +186,17 @@ def main():
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    rows = options.rows.replace(",", " ").split() or [*SWEEPS, *TIMES]
+    unknown = [name for name in rows if name not in (*SWEEPS, *TIMES)]
+    if unknown:
+        parser.error("no such row: %s" % " ".join(unknown))
     set_tools(options.tools)
     with skipping():
         need_tool("valgrind"), need_tool("wrk")
     raise_descriptor_limit(12000)
     own_network()
     print(machine() + "\n")
-    for name in options.rows.replace(",", " ").split() or [*SWEEPS, *TIMES]:
+    for name in rows:
         if name in SWEEPS:
             sweep(name)
         else:

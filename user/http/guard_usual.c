@@ -2,9 +2,10 @@
 /*
  * The byte scanner: what nearly every message looks like, without keeping a state for each byte.
  *
- * Only what is there as a whole is taken: a request line with its CRLF, field lines with theirs (of letters, '-' and
- * printable ASCII, one SP behind the colon), the empty line.  These stop in front of whatever else there is, and refuse
- * nothing: the states of guard.c and guard_fields.c look at that line again, so no byte is seen more than twice.
+ * Only what is there as a whole is taken: a request line with its CRLF, field lines with theirs, the empty line.  Field
+ * lines of letters, '-' and printable ASCII with one SP behind the colon go by large steps, others by the table.  These
+ * stop in front of whatever else there is, and refuse nothing: the states of guard.c and guard_fields.c look at that line
+ * again, so no byte is seen more than three times.
  */
 #include "http/guard_impl.h"
 #include "http/scan.h"
@@ -70,19 +71,39 @@ static SCAN_WIDE struct written write_wide(struct field *f, const struct field *
 	return write_fields(f, end, p, last, true);
 }
 
+/* A line of whatever a field may have.  Returns what is behind it; `p`: it is not all there, or not right. */
+static const char *write_any(struct field *f, const char *p, const char *end)
+{
+	const char *colon = scan_token(p, end), *tail;
+
+	if (colon == p || colon == end || *colon != ':')
+		return p;
+	tail = scan_value(colon + 1, end);
+	if (end - tail < 2 || !is_pair(tail, "\r\n"))
+		return p;
+	f->name = span_of(p, (size_t)(colon - p));
+	f->value = span_trim(span_of(colon + 1, (size_t)(tail - colon - 1)));
+	return tail + 2;
+}
+
 const char *guard_usual_fields(struct guard *g, struct field *fields, uint8_t *known, unsigned most, const char *p,
 			       const char *end)
 {
 	const char *last = end - 1;
-	struct written w;
+	bool is_wide = last - g->data >= SCAN_WIDE_BYTES && scan_has_wide();
+	struct written w = { fields + g->field_count, p };
 	unsigned count;
 
-	if (last - g->data >= SCAN_WIDE_BYTES && scan_has_wide())
-		w = write_wide(fields + g->field_count, fields + most, p, last);
-	else if (last - g->data >= SCAN_QUICK_BYTES)
-		w = write_fields(fields + g->field_count, fields + most, p, last, false);
-	else
+	if (last - g->data < SCAN_QUICK_BYTES)
 		return p;
+	do {
+		w = is_wide ? write_wide(w.end, fields + most, w.p, last) :
+			      write_fields(w.end, fields + most, w.p, last, false);
+		p = w.p;
+		if (w.end < fields + most && p < last && *p != '\r')
+			w.p = write_any(w.end, p, end);
+		w.end += w.p != p;
+	} while (w.p != p);
 	count = (unsigned)(w.end - fields);
 	g->duplicates |= header_identify(fields, g->field_count, count, known);
 	g->field_count = (uint16_t)count;
