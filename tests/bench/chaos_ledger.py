@@ -7,7 +7,7 @@ A failure is explained when, and only when,
     server      it went to a back end in trouble, and the access log says so: status and reason fit the kind of trouble,
                 the server is that one, and the request was one that may not be repeated where the proxy could have
     drained     it was cut, and logged as such, when the drain limit of an old worker was over (tunnels: within the
-                last part of it)
+                last part of it; the line may have died with the worker)
     away        it was refused at the address that comes and goes while that was, or may have been, away
 
     late        a client process got no CPU just then, and the answer is one about time: 408, cut at the drain limit, slow
@@ -130,6 +130,9 @@ class Ledger:
 
     def tunnel(self, r):
         entry = self.reason(r)
+        if not self.lines.get(r["id"]) and self.is_at_limit(r, DRAIN_S / 2):
+            # The client may have seen its end a moment after the worker's.
+            return "tunnel drained" if self.is_line_lost(r["t1"] - LOG_FLUSH_S - self.slack, r["t1"]) else None
         if entry is None or entry["reason"] not in TUNNEL_REASONS:
             return None
         if entry["reason"] == "drain":
@@ -140,6 +143,12 @@ class Ledger:
                for at, to, server, kind in self.log.faults):
             return "server"
         return None
+
+    def is_line_lost(self, since, until):
+        """A killed worker takes the lines of its last moments with it: of those before its stop, if it stood still."""
+        kills = [at for at, _ in self.log.kills]
+        ends = kills + [begin for begin, to in self.log.stops if any(begin <= at <= to for at in kills)]
+        return any(since <= at <= until + LOG_FLUSH_S + self.slack for at in ends)
 
     def meets(self, r, at, to):
         return r["t0"] <= to + self.slack and r["t1"] >= at
@@ -174,14 +183,13 @@ class Ledger:
             self.add("version", r, "version %d was in force from %.3f to %.3f" % (r["version"], at, to))
 
     def check_log(self, records):
-        """Each answer has one line, with its status; a killed worker takes those of its last moments with it."""
-        kills = sorted(at for at, _ in self.log.kills)
+        """Each answer has one line, with its status, but for those that are lost."""
         lost = 0
         for r in records:
             if r["out"] != "ok" or not r["target"] or r["method"] == "tunnel" or r.get("status") == 101:
                 continue
             entries = self.lines.get(r["id"], [])
-            if not entries and any(r["t0"] <= at <= r["t1"] + LOG_FLUSH_S + self.slack for at in kills):
+            if not entries and self.is_line_lost(r["t0"], r["t1"]):
                 lost += 1
             elif len(entries) != 1:
                 self.add("log: %d lines" % len(entries), r, entries)

@@ -99,6 +99,11 @@ def test_ledger_drain():
     assert not explained(record("eof", 39, 39.8 + DRAIN_S / 2, **tunnel), drained), "before its time"
     assert not explained(record("eof", 39, 44, **tunnel), line("tunnel_failed", "well")), "the server was well"
     assert explained(record("eof", 19, 20.1, **tunnel), line("tunnel", "gone"))
+    assert not explained(record("eof", 39, 44, **tunnel)), "no line, and nobody died"
+    with_kill = chronicle()
+    with_kill.kills.append((43.9, set()))
+    assert not Ledger(with_kill, {}, SLACK).judge([record("eof", 39, 44, **tunnel)]).wrong, "the line died with the worker"
+    assert Ledger(with_kill, {}, SLACK).judge([record("eof", 39, 42.5, **tunnel)]).wrong, "too early, and long before that"
 
 
 def test_ledger_address_that_is_away():
@@ -119,8 +124,8 @@ def test_ledger_version():
 
 
 def test_ledger_log():
-    def wrong(r, lines):
-        ledger = Ledger(chronicle(), lines, SLACK)
+    def wrong(r, lines, log=None):
+        ledger = Ledger(log or chronicle(), lines, SLACK)
         lost = ledger.check_log([r])
         return len(ledger.wrong), lost
 
@@ -130,6 +135,11 @@ def test_ledger_log():
     assert wrong(r, {}) == (1, 0)
     assert wrong(r, {"1-1": 2 * line("done", status=200)["1-1"]}) == (1, 0)
     assert wrong(record("ok", 9, 9.9, status=200), {}) == (0, 1), "in the buffer of a worker that died"
+    stopped = chronicle()
+    stopped.stops.append([5, 11])
+    r = record("ok", 4.8, 4.9, status=200)
+    assert wrong(r, {}, stopped) == (0, 1), "it stood still from then on until it died"
+    assert wrong(r, {}) == (1, 0)
 
 
 def test_ledger_client_without_cpu():

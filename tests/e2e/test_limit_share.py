@@ -342,7 +342,7 @@ def test_lines_of_the_log_are_few():
 
 
 def test_a_sharer_that_dies_or_stands_still():
-    with hosts(Redis(), dict(SLOW, fail_open=False)) as (a, b):
+    with hosts(Redis(), dict(SLOW, fail_open=False), keys=FAULT_TIMES) as (a, b):
         pid = shared(a)["pid"]
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: shared(a)["pid"] not in (0, pid), "another sharer")
