@@ -77,17 +77,30 @@ static void peer_init(struct peer *p, struct loop *l, int fd)
 	timer_init(&p->timer, on_timer);
 }
 
+/* A loop and one end of a pair in it; something can be read there. */
+static void pair_open(struct loop *l, struct peer *p, int fds[2], bool is_level)
+{
+	assert_int_equal(loop_init(l), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	peer_init(p, l, fds[0]);
+	assert_int_equal(loop_add(l, &p->io, EPOLLIN, is_level), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+}
+
+static void pair_close(struct loop *l, const int fds[2])
+{
+	close(fds[0]);
+	close(fds[1]);
+	loop_fini(l);
+}
+
 static void loop__reports_an_edge_once(void **state)
 {
 	struct loop l;
 	struct peer p;
 	int fds[2];
 
-	assert_int_equal(loop_init(&l), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	peer_init(&p, &l, fds[0]);
-	assert_int_equal(loop_add(&l, &p.io, EPOLLIN, false), 0);
-	assert_int_equal(write(fds[1], "x", 1), 1);
+	pair_open(&l, &p, fds, false);
 	assert_int_equal(loop_turn(&l, 0), 0);
 	assert_int_equal(loop_turn(&l, 0), 0);
 	assert_int_equal(p.calls, 1);
@@ -97,9 +110,7 @@ static void loop__reports_an_edge_once(void **state)
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	loop_turn(&l, 0);
 	assert_int_equal(p.calls, 1);
-	close(fds[0]);
-	close(fds[1]);
-	loop_fini(&l);
+	pair_close(&l, fds);
 }
 
 /* Whoever relies on having seen all that was ready must know when a turn has not. */
@@ -109,11 +120,7 @@ static void loop__knows_when_it_has_not_seen_all(void **state)
 	struct peer p;
 	int fds[2];
 
-	assert_int_equal(loop_init(&l), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	peer_init(&p, &l, fds[0]);
-	assert_int_equal(loop_add(&l, &p.io, EPOLLIN, true), 0);
-	assert_int_equal(write(fds[1], "x", 1), 1);
+	pair_open(&l, &p, fds, true);
 	loop_turn(&l, 0);
 	assert_false(l.is_batch_full);
 	l.max_events = 1;
@@ -127,9 +134,7 @@ static void loop__knows_when_it_has_not_seen_all(void **state)
 	assert_false(l.is_batch_full);
 	assert_int_equal(p.calls, 3);
 	loop_remove(&l, &p.io);
-	close(fds[0]);
-	close(fds[1]);
-	loop_fini(&l);
+	pair_close(&l, fds);
 }
 
 /* Two ready descriptors; whoever is called first replaces the other one: its old event must not reach the new owner. */
@@ -226,9 +231,7 @@ static void loop__looks_before_timers_strike_when_it_was_stopped(void **state)
 	assert_int_equal(p.calls, 1);
 	assert_int_equal(p.timer_runs, 1);
 	loop_remove(&l, &p.io);
-	close(fds[0]);
-	close(fds[1]);
-	loop_fini(&l);
+	pair_close(&l, fds);
 }
 
 static void loop__frees_at_the_end_of_the_turn(void **state)

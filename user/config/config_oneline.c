@@ -138,48 +138,46 @@ static int add_upstream(struct config *c, const char *to)
 	return r == -EINVAL ? -EDOM : r;
 }
 
-/* Both ends of a making: the configuration goes to the caller, or away. */
-static int hand_over(struct config *c, int r, struct config **ret_config)
+/* Both ends of a making: the configuration is the caller's, or away. */
+static int begin(const char *listen, struct config **ret_config)
 {
-	if (r)
-		config_free(c);
-	else
-		*ret_config = c;
+	*ret_config = config_new();
+	return *ret_config ? add_listen(*ret_config, listen ? listen : CONFIG_FILES_LISTEN) : -ENOMEM;
+}
+
+static int end(int r, struct config **ret_config)
+{
+	if (r) {
+		config_free(*ret_config);
+		*ret_config = NULL;
+	}
 	return r;
 }
 
 int config_for_files(const char *folder, const char *listen, struct config **ret_config)
 {
-	struct config *c = config_new();
-	int r;
+	int r = begin(listen, ret_config);
+	struct config *c = *ret_config;
 
-	*ret_config = NULL;
-	if (!c)
-		return -ENOMEM;
-	r = add_listen(c, listen ? listen : CONFIG_FILES_LISTEN);
 	if (!r)
 		r = add_site(c, ROUTE_FILES);
 	if (!r)
 		r = find_folder(folder, &c->sites[0].routes[0].value);
 	if (!r)
 		c->sites[0].routes[0].has_listing = true;
-	return hand_over(c, r, ret_config);
+	return end(r, ret_config);
 }
 
 int config_for_proxy(const char *to, const char *listen, struct config **ret_config)
 {
-	struct config *c = config_new();
-	int r;
+	int r = begin(listen, ret_config);
+	struct config *c = *ret_config;
 
-	*ret_config = NULL;
-	if (!c)
-		return -ENOMEM;
-	r = add_listen(c, listen ? listen : CONFIG_FILES_LISTEN);
 	if (!r)
 		r = add_upstream(c, to);
 	if (!r)
 		r = add_site(c, ROUTE_PROXY);
 	if (!r)
 		r = copy(c->upstreams[0].name, &c->sites[0].routes[0].value);
-	return hand_over(c, r, ret_config);
+	return end(r, ret_config);
 }
