@@ -90,6 +90,19 @@ static inline void connect_client(struct fixture *f)
 	connect_client_as(f, false);
 }
 
+/* One handler for every host, below that prefix.  The handler stays the caller's. */
+static inline struct site_table *one_handler(const char *prefix, const struct handler_ops *ops)
+{
+	static const char *const names[] = { "*" };
+	struct site_table *sites = site_table_new();
+	struct site *site;
+
+	assert_int_equal(site_add(sites, names, 1, &site), 0);
+	assert_int_equal(site_add_route(site, span_str(prefix), ops, NULL, NULL), 0);
+	site_table_seal(sites);
+	return sites;
+}
+
 static inline void fixture_open(struct fixture *f, const struct site_table *sites)
 {
 	memset(f, 0, sizeof(*f));

@@ -40,14 +40,9 @@ static void on_given(struct server *srv)
 static int open_all(void **state)
 {
 	static const struct handler_ops ops = {.name = "hello", .on_request = on_hello};
-	static const char *const names[] = {"*"};
-	struct site *site;
 
 	memset(&parcels, 0, sizeof(parcels));
-	sites = site_table_new();
-	assert_int_equal(site_add(sites, names, 1, &site), 0);
-	assert_int_equal(site_add_route(site, SPAN("/"), &ops, NULL, NULL), 0);
-	site_table_seal(sites);
+	sites = one_handler("/", &ops);
 	fixture_open(&f, sites);
 	f.server.timeouts = (struct server_timeouts){5000, 5000, 5000, 5000, 20};
 	f.server.on_given = on_given;

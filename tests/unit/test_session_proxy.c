@@ -27,13 +27,8 @@ static void on_log(struct server *srv, const struct access_entry *e)
 static int open_all(void **state)
 {
 	static const struct handler_ops ops = {.name = "hello", .on_request = on_hello};
-	static const char *const names[] = {"*"};
-	struct site *site;
 
-	sites = site_table_new();
-	assert_int_equal(site_add(sites, names, 1, &site), 0);
-	assert_int_equal(site_add_route(site, SPAN("/"), &ops, NULL, NULL), 0);
-	site_table_seal(sites);
+	sites = one_handler("/", &ops);
 	fixture_open(&f, sites);
 	f.server.on_request_done = on_log;
 	close(f.client);

@@ -23,14 +23,9 @@ static void on_big(struct request *req, struct reply *r, void *conf)
 static int open_all(void **state)
 {
 	static const struct handler_ops big_ops = { .name = "big", .on_request = on_big };
-	static const char *const names[] = { "*" };
-	struct site *site;
 
 	client_count = 0;
-	sites = site_table_new();
-	assert_int_equal(site_add(sites, names, 1, &site), 0);
-	assert_int_equal(site_add_route(site, span_str("/big"), &big_ops, NULL, NULL), 0);
-	site_table_seal(sites);
+	sites = one_handler("/big", &big_ops);
 	fixture_open(&f, sites);
 	f.server.timeouts = (struct server_timeouts){ 60000, 60000, 60000, 60000, 20 };
 	return 0;
