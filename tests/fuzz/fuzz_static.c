@@ -170,7 +170,7 @@ static void check_multipart(const char *file, size_t size)
 static void check_content(unsigned status)
 {
 	const char *path = resolve_naively(x.req.raw_path), *range = recorder_field(&x, "Content-Range");
-	char name[PATH_MAX], *file;
+	char name[PATH_MAX + sizeof("/index.html")], *file;
 	struct stat st;
 	size_t size;
 
