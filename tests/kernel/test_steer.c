@@ -188,9 +188,10 @@ static void steer__policy_and_weights_change_live(void **state)
 	assert_int_equal(steer_set_weight(r->steer, 0, 300), 0);
 	connect_many(r, &to, 100);
 	rig_accept(r, l, 100, true, counts);
-	assert_in_range(counts[0], 29, 31); /* 300 of 1000 */
+	/* 300 of 1000: the least of (1 + connections + a fraction drawn at random) / weight.  33 / 3 is never below 11. */
+	assert_in_range(counts[0], 30, 32);
 	for (unsigned i = 1; i < RIG_SLOTS; i++)
-		assert_in_range(counts[i], 9, 11);
+		assert_in_range(counts[i], 9, 10);
 	expect_verdicts(r, (struct steer_verdicts){.steered = 120, .hashed = 200});
 	rig_close(r);
 }
